@@ -1,0 +1,45 @@
+"""What every test shares: the folder of golden numbers, and an environment that gives the same digits."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before anything imports torch, which reads it once: sums over other numbers of threads round differently.
+os.environ["OMP_NUM_THREADS"] = "2"
+# No test talks to a model hub; without this a mistaken one hangs in retries where there is no network.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+BESIDE_THE_CHECKOUT = Path(__file__).resolve().parent.parent.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of golden numbers and benchmark data: beside the checkout, or where DOLA_SHARED says."""
+    folder = Path(os.environ.get("DOLA_SHARED") or BESIDE_THE_CHECKOUT)
+    if not folder.is_dir():
+        pytest.skip(f"needs the shared folder, and {folder} is not there (DOLA_SHARED names another)")
+    return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The mark `shared` and the fixture `shared` mean the same: whoever has one gets the other."""
+    for item in items:
+        names = item.fixturenames if isinstance(item, pytest.Function) else []
+        if "shared" in names:
+            item.add_marker(pytest.mark.shared)
+        elif item.get_closest_marker("shared"):
+            names.insert(0, "shared")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item):
+    """Under DOLA_REQUIRE_SHARED=1 a skipped `shared` test is a failure, whatever skipped it."""
+    report = yield
+    required = os.environ.get("DOLA_REQUIRE_SHARED") == "1" and item.get_closest_marker("shared")
+    if required and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which DOLA_REQUIRE_SHARED=1 forbids: {report.longrepr[-1]}"
+    return report
