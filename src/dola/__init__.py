@@ -1,0 +1,67 @@
+"""DoLa, decoding by contrasting layers, as a language-model head for any Hugging Face causal model.
+
+    with dola.attach(model, dola.DoLa("high")):
+        model.generate(**inputs, max_new_tokens=64)
+
+The public names are imported when they are first used: `import dola` itself loads no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Attachment": "dola.hosts.transformers",
+    "attach": "dola.hosts.transformers",
+    "custom_generate": "dola.hosts.transformers",
+    "DoLa": "dola.strategies",
+    "DoLaStatic": "dola.strategies",
+    "Strategy": "dola.strategies",
+    "Vanilla": "dola.strategies",
+    "parse_strategy": "dola.strategies",
+    "Generation": "dola.language_model",
+    "LanguageModel": "dola.language_model",
+    "Trace": "dola.language_model",
+    "load": "dola.language_model",
+    "DataError": "dola.errors",
+    "DolaError": "dola.errors",
+    "LayerError": "dola.errors",
+    "MissingExtraError": "dola.errors",
+    "ModelError": "dola.errors",
+    "StrategyError": "dola.errors",
+    "WeightsError": "dola.errors",
+}
+
+__all__ = ["__version__", *_HOME]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from dola.errors import DataError as DataError
+    from dola.errors import DolaError as DolaError
+    from dola.errors import LayerError as LayerError
+    from dola.errors import MissingExtraError as MissingExtraError
+    from dola.errors import ModelError as ModelError
+    from dola.errors import StrategyError as StrategyError
+    from dola.errors import WeightsError as WeightsError
+    from dola.hosts.transformers import Attachment as Attachment
+    from dola.hosts.transformers import attach as attach
+    from dola.hosts.transformers import custom_generate as custom_generate
+    from dola.language_model import Generation as Generation
+    from dola.language_model import LanguageModel as LanguageModel
+    from dola.language_model import Trace as Trace
+    from dola.language_model import load as load
+    from dola.strategies import DoLa as DoLa
+    from dola.strategies import DoLaStatic as DoLaStatic
+    from dola.strategies import Strategy as Strategy
+    from dola.strategies import Vanilla as Vanilla
+    from dola.strategies import parse_strategy as parse_strategy
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'dola' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,14 @@
+"""Pure functions on early-exit log-probabilities `[..., V]`: how far apart, which layer, which tokens."""
+
+from dola.contrast.divergence import DIVERGENCES, Divergence, js_divergence, released_divergence
+from dola.contrast.plausibility import apply_plausibility
+from dola.contrast.selection import select_premature
+
+__all__ = [
+    "DIVERGENCES",
+    "Divergence",
+    "apply_plausibility",
+    "js_divergence",
+    "released_divergence",
+    "select_premature",
+]

@@ -1,0 +1,75 @@
+"""The contrastive head: hidden states of the chosen layers in, a score per token of the vocabulary out."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dola.strategies import Contrast, Strategy
+
+Projection = Callable[[Tensor], Tensor]
+"""The language-model head on rows: hidden `[R, D]` -> logits `[R, V]`, float32, as the model defines them."""
+
+# Early-exit logits held at once. A contrast makes about six tensors of this size on its way.
+_CHUNK_BYTES = {"cpu": 64 << 20, "cuda": 512 << 20}
+
+
+@dataclass(frozen=True)
+class ContrastiveHead:
+    """Projects the hidden states of all exits in one product and lets a strategy make scores of them.
+
+    Works on chunks of positions, so its memory depends on the vocabulary and the number of exits, never on
+    the length of the text.
+    """
+
+    project: Projection
+    vocab_size: int
+
+    def chunks(self, hidden: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """The early-exit logits, a bounded number of positions at a time.
+
+        Args:
+            hidden: `[E, R, D]`, E exits of R positions.
+
+        Yields:
+            The positions, and their logits `[E, r, V]` in float32.
+        """
+        exits, rows, width = hidden.shape
+        step = max(1, _CHUNK_BYTES.get(hidden.device.type, 64 << 20) // (exits * self.vocab_size * 4))
+        for start in range(0, max(rows, 1), step):
+            part = hidden[:, start : start + step]
+            logits = self.project(part.reshape(-1, width))  # one product for all exits
+            yield slice(start, start + part.shape[1]), logits.view(exits, part.shape[1], logits.shape[-1])
+
+    def __call__(self, hidden: Tensor, strategy: Strategy) -> Contrast:
+        """Scores of every position.
+
+        Args:
+            hidden: `[E, ..., D]`, one state an exit, in the order of `strategy.exits`.
+            strategy: resolved for the model.
+
+        Returns:
+            Scores `[..., V]` in float32; the chosen candidate `[...]` and the divergences `[K, ...]`.
+        """
+        exits, *positions, width = hidden.shape
+        parts = [
+            strategy.contrast(logits) for _, logits in self.chunks(hidden.reshape(exits, -1, width))
+        ]
+        whole = parts[0] if len(parts) == 1 else _join(parts)
+        return Contrast(
+            whole.scores.reshape(*positions, whole.scores.shape[-1]),
+            None if whole.premature is None else whole.premature.reshape(positions),
+            None if whole.divergence is None else whole.divergence.reshape(len(whole.divergence), *positions),
+        )
+
+
+def _join(parts: list[Contrast]) -> Contrast:
+    """Contrasts of consecutive positions as one."""
+    premature = [part.premature for part in parts if part.premature is not None]
+    divergence = [part.divergence for part in parts if part.divergence is not None]
+    return Contrast(
+        torch.cat([part.scores for part in parts]),
+        torch.cat(premature) if premature else None,
+        torch.cat(divergence, dim=1) if divergence else None,
+    )

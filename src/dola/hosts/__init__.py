@@ -1,0 +1,1 @@
+"""What the contrastive head is plugged into."""

@@ -1,0 +1,1 @@
+"""What is special about a model: its layout, its weights, and the tap on its layers."""

@@ -1,0 +1,82 @@
+"""The layer tap: keeps the hidden states that the exits need, while the host runs its own forward."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.hooks import RemovableHandle
+
+from dola.models.parts import ModelParts
+from dola.strategies import Exit
+
+Keep = int | Tensor
+"""Which positions the head is asked for, as `logits_to_keep`: the last n (0: all), or an index `[T']`."""
+
+
+def kept_positions(hidden: Tensor, keep: Keep) -> Tensor:
+    """The positions of `[B, T, D]` that `logits_to_keep` names, in memory of their own when they are few."""
+    if isinstance(keep, Tensor):
+        return hidden[:, keep]
+    if keep == 0 or hidden.shape[1] <= keep:
+        return hidden
+    # A view would keep the whole prompt's states alive until the head has run.
+    return hidden[:, -keep:].clone()
+
+
+class LayerTap:
+    """Records the inputs of chosen blocks during a forward pass. The input of block k is hidden state k.
+
+    Off until `start`; a forward pass outside `start` ... `stop` is not touched.
+    """
+
+    def __init__(self, parts: ModelParts, exits: Iterable[Exit]) -> None:
+        self._parts = parts
+        self._states: dict[int, Tensor] = {}
+        self._keep: Keep = 0
+        self.recording = False
+        depth = parts.depth.num_layers
+        self._handles: list[RemovableHandle] = [
+            parts.blocks[layer].register_forward_pre_hook(self._recorder(layer), with_kwargs=True)
+            for layer in sorted({exit.layer for exit in exits if exit.layer < depth})
+        ]
+
+    def _recorder(self, layer: int) -> Any:
+        def record(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if self.recording:
+                hidden = args[0] if args else kwargs["hidden_states"]
+                self._states[layer] = kept_positions(hidden, self._keep)
+
+        return record
+
+    def start(self, keep: Keep = 0) -> None:
+        """Record the next forward pass at the positions that `keep` names."""
+        self._states = {}
+        self._keep = keep
+        self.recording = True
+
+    def stop(self) -> None:
+        """Forget what was recorded."""
+        self._states = {}
+        self.recording = False
+
+    def stack(self, exits: Sequence[Exit], final: Tensor) -> Tensor:
+        """The head's inputs of the exits `[E, ..., D]`; `final` `[..., D]` is the trunk's own output."""
+        depth = self._parts.depth.num_layers
+        return torch.stack(
+            [
+                final
+                if exit.layer == depth
+                else self._parts.head_input(self._states[exit.layer].to(final.device), norm=exit.norm)
+                for exit in exits
+            ]
+        )
+
+    def saw(self, layer: int) -> bool:
+        """Whether a hidden state of this layer was recorded."""
+        return isinstance(self._states.get(layer), Tensor)
+
+    def remove(self) -> None:
+        """Take the hooks off the model."""
+        for handle in self._handles:
+            handle.remove()

@@ -1,0 +1,1 @@
+"""Texts that exist already: what each token scores, and why."""

@@ -1,0 +1,128 @@
+"""One text, token by token: which layer it was contrasted with, and why."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dola.errors import DataError
+from dola.head import ContrastiveHead
+from dola.models.parts import take_apart
+from dola.models.projection import projection_of
+from dola.models.trunk import hidden_states
+from dola.strategies import Strategy
+
+
+@dataclass(frozen=True)
+class TokenTrace:
+    """One token, and what the model made of the place before it.
+
+    Attributes:
+        position: of the token in the text, from 0.
+        token: its text.
+        score: the strategy's score of it (a logit for vanilla); -inf where it was ruled out.
+        rank: how many tokens of the vocabulary score higher.
+        premature_layer: the layer it was contrasted with; None for vanilla.
+        divergence: of each candidate layer from the mature layer, in nats; empty where none is computed.
+        top: of each layer read, its most probable tokens and their probabilities, best first.
+    """
+
+    position: int
+    token_id: int
+    token: str
+    score: float
+    rank: int
+    premature_layer: int | None
+    divergence: dict[int, float]
+    top: dict[int, tuple[tuple[str, float], ...]]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Every token of a text but those left out at its start (the first has nothing before it)."""
+
+    text: str
+    strategy: str
+    mature_layer: int
+    tokens: tuple[TokenTrace, ...]
+
+
+def trace_text(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    text: str,
+    strategy: Strategy,
+    *,
+    top_k: int,
+    prompt_length: int,
+) -> Trace:
+    """See `LanguageModel.trace`.
+
+    Raises:
+        DataError: no token is left to trace.
+        LayerError: a layer that the model lacks.
+    """
+    parts = take_apart(model)
+    strategy = strategy.resolve(parts.depth)
+    ids = tokenizer(text, return_tensors="pt")["input_ids"].to(model.get_input_embeddings().weight.device)
+    first = max(1, prompt_length)
+    if ids.shape[1] <= first:
+        raise DataError(
+            f"nothing to trace: the text has {ids.shape[1]} tokens, and the first {first} are left out"
+        )
+    hidden = hidden_states(parts, ids, strategy.exits)[:, 0, first - 1 : -1]  # [E, R, D]
+    targets = ids[0, first:].to(hidden.device)
+    head = ContrastiveHead(projection_of(parts), parts.vocab_size)
+    tokens: list[TokenTrace] = []
+    with torch.inference_mode():
+        for rows, logits in head.chunks(hidden):
+            tokens += _explain(tokenizer, strategy, logits, targets[rows], first + rows.start, top_k)
+    return Trace(text, str(strategy), strategy.exits[-1].layer, tuple(tokens))
+
+
+def _explain(
+    tokenizer: PreTrainedTokenizerBase,
+    strategy: Strategy,
+    logits: Tensor,
+    targets: Tensor,
+    first: int,
+    top_k: int,
+) -> list[TokenTrace]:
+    """Traces of the tokens `targets` `[r]`, from the logits `[E, r, V]` of the places before them."""
+    contrast = strategy.contrast(logits)
+    scores = contrast.scores.gather(1, targets[:, None])  # [r, 1]
+    ranks = (contrast.scores > scores).sum(1).tolist()
+    best = torch.softmax(logits, -1).topk(min(top_k, logits.shape[-1]))
+    layers = [exit.layer for exit in strategy.exits]
+    premature: Sequence[int | None] = [None] * len(targets)
+    if contrast.premature is not None:
+        premature = [strategy.candidates[index] for index in contrast.premature.tolist()]
+    traces = []
+    for row, target in enumerate(targets.tolist()):
+        divergence = {} if contrast.divergence is None else dict(
+            zip(strategy.candidates, contrast.divergence[:, row].tolist(), strict=True)
+        )
+        top = {
+            layer: tuple(
+                (tokenizer.decode([token]), probability)
+                for token, probability in zip(
+                    best.indices[exit, row].tolist(), best.values[exit, row].tolist(), strict=True
+                )
+            )
+            for exit, layer in enumerate(layers)
+        }
+        traces.append(
+            TokenTrace(
+                position=first + row,
+                token_id=target,
+                token=tokenizer.decode([target]),
+                score=float(scores[row, 0]),
+                rank=ranks[row],
+                premature_layer=premature[row],
+                divergence=divergence,
+                top=top,
+            )
+        )
+    return traces

@@ -1,0 +1,145 @@
+"""Decoding by Contrasting Layers: the premature layer chosen per token, or fixed."""
+
+import math
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal, Self
+
+import torch
+from torch import Tensor
+
+from dola.contrast import DIVERGENCES, Divergence, apply_plausibility, select_premature
+from dola.errors import LayerError, StrategyError
+from dola.strategies.base import Contrast, Depth, Exit, Strategy
+from dola.strategies.layers import BUCKETS, bucket, check_candidates, mature_layer
+
+# Stands in for the logarithm of a probability of zero on the premature side.
+_LOWEST_LOG_PROB = -1e30
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Contrasted(Strategy):
+    """What the static and the dynamic form share: the score, and its settings.
+
+    Attributes:
+        mature_layer: None is the last layer N.
+        alpha: the adaptive plausibility constraint, in [0, 1]; the released `relative_top`.
+        early_exit_norm: apply the model's final norm to the early exits; the released code does not.
+        post_softmax: renormalise the contrast over the vocabulary before the constraint is applied.
+        filter_value: the score of a token that is ruled out; the released scoring uses -1000.
+    """
+
+    mature_layer: int | None = None
+    alpha: float = 0.1
+    early_exit_norm: bool = False
+    post_softmax: bool = False
+    filter_value: float = -math.inf
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.alpha <= 1.0:
+            raise StrategyError(f"alpha must be in [0, 1], found {self.alpha}")
+        if not self.filter_value < 0.0:
+            raise StrategyError(f"filter_value must be below 0, found {self.filter_value}")
+
+    def _exits(self, premature: tuple[int, ...]) -> tuple[Exit, ...]:
+        if self.mature_layer is None:
+            raise LayerError("this strategy is not resolved yet: call resolve() with the model's depth")
+        return tuple(Exit(layer, self.early_exit_norm) for layer in (*premature, self.mature_layer))
+
+    def _score(self, mature: Tensor, premature: Tensor) -> Tensor:
+        """log p_mature - log p_premature inside the plausible set (equations 4 and 5), `[..., V]`."""
+        # Clamped: -inf - -inf is no number, and one such token would carry post_softmax away with it.
+        scores = mature - premature.clamp(min=_LOWEST_LOG_PROB)
+        if self.post_softmax:
+            scores = torch.log_softmax(scores, dim=-1)
+        return apply_plausibility(scores, mature, self.alpha, self.filter_value)
+
+    def _spec(self, layers: str) -> str:
+        """The strategy as `parse_strategy` reads it: its layers, then the settings that are not defaults."""
+        changed = (
+            f"{field.name}={getattr(self, field.name)}"
+            for field in fields(self)
+            if field.kw_only
+            and field.name != "mature_layer"
+            and getattr(self, field.name) != field.default
+        )
+        return ":".join(part for part in (layers, ",".join(changed)) if part)
+
+
+@dataclass(frozen=True)
+class DoLaStatic(_Contrasted):
+    """One fixed premature layer (the paper's baseline of section 3.3; the released `P,N`)."""
+
+    premature_layer: int
+
+    def resolve(self, depth: Depth) -> Self:
+        mature = mature_layer(self.mature_layer, depth)
+        check_candidates((self.premature_layer,), mature, depth)
+        return replace(self, mature_layer=mature)
+
+    @property
+    def exits(self) -> tuple[Exit, ...]:
+        return self._exits((self.premature_layer,))
+
+    def contrast(self, logits: Tensor) -> Contrast:
+        premature, mature = torch.log_softmax(logits, dim=-1, dtype=torch.float32)
+        chosen = torch.zeros(mature.shape[:-1], dtype=torch.int64, device=mature.device)
+        return Contrast(self._score(mature, premature), chosen)
+
+    def __str__(self) -> str:
+        return self._spec(f"{self.premature_layer},{-1 if self.mature_layer is None else self.mature_layer}")
+
+
+@dataclass(frozen=True)
+class DoLa(_Contrasted):
+    """The premature layer is, at every position, the candidate that diverges most from the mature layer.
+
+    Attributes:
+        candidate_premature_layers: `low`, `high`, `auto`, or layer numbers in rising order.
+        divergence: `released`, as the published numbers were made, or `js`, as the paper's text has it.
+    """
+
+    candidate_premature_layers: Literal["low", "high", "auto"] | tuple[int, ...]
+    divergence: Divergence = field(default="released", kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.divergence not in DIVERGENCES:
+            raise StrategyError(
+                f"divergence must be one of {', '.join(DIVERGENCES)}, found {self.divergence!r}"
+            )
+        named = self.candidate_premature_layers
+        if isinstance(named, str) and named not in BUCKETS:
+            raise LayerError(f"unknown layer bucket {named!r}: expected one of {', '.join(BUCKETS)}")
+        if not isinstance(named, str):
+            object.__setattr__(self, "candidate_premature_layers", tuple(named))
+
+    def resolve(self, depth: Depth) -> Self:
+        mature = mature_layer(self.mature_layer, depth)
+        layers = self.candidate_premature_layers
+        if isinstance(layers, str):
+            # A bucket belongs to the model; below an earlier mature layer only a part of it is left.
+            layers = tuple(layer for layer in bucket(layers, depth) if layer < mature)
+        layers = check_candidates(layers, mature, depth)
+        return replace(self, candidate_premature_layers=layers, mature_layer=mature)
+
+    @property
+    def exits(self) -> tuple[Exit, ...]:
+        layers = self.candidate_premature_layers
+        return self._exits(() if isinstance(layers, str) else layers)
+
+    def contrast(self, logits: Tensor) -> Contrast:
+        log_probs = torch.log_softmax(logits, dim=-1, dtype=torch.float32)  # [K+1, ..., V]
+        candidates, mature = log_probs[:-1], log_probs[-1]
+        divergence = DIVERGENCES[self.divergence](mature, candidates)  # [K, ...]
+        chosen = select_premature(divergence)
+        index = chosen[None, ..., None].expand(1, *mature.shape)
+        premature = candidates.gather(0, index).squeeze(0)  # [..., V]
+        return Contrast(self._score(mature, premature), chosen, divergence)
+
+    def __str__(self) -> str:
+        layers = self.candidate_premature_layers
+        if isinstance(layers, str) and self.mature_layer is None:
+            return self._spec(layers)
+        listed = layers if isinstance(layers, str) else ",".join(map(str, layers))
+        kind = "dola:" if len(layers) == 1 else ""  # else it would read as the static form
+        return self._spec(f"{kind}{listed},{-1 if self.mature_layer is None else self.mature_layer}")
