@@ -1,0 +1,54 @@
+"""The adaptive plausibility constraint keeps what the mature layer finds plausible, and nothing else."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dola.contrast import apply_plausibility
+
+
+def constrained(probabilities: list[float], alpha: float, filter_value: float = -math.inf) -> list[float]:
+    mature = torch.tensor(probabilities).log()
+    return apply_plausibility(torch.arange(len(probabilities)) + 1.0, mature, alpha, filter_value).tolist()
+
+
+def test_tokens_below_alpha_times_the_best_are_ruled_out() -> None:
+    assert constrained([0.5, 0.3, 0.06, 0.04, 0.1], 0.1) == [1.0, 2.0, 3.0, -math.inf, 5.0]
+
+
+def test_a_ruled_out_token_gets_the_filter_value() -> None:
+    assert constrained([0.9, 0.05, 0.05], 0.1, -1000.0) == [1.0, -1000.0, -1000.0]
+
+
+def test_alpha_0_rules_out_nothing_but_the_impossible() -> None:
+    assert constrained([1.0 - 1e-30, 1e-30, 0.0], 0.0) == [1.0, 2.0, -math.inf]
+
+
+def test_alpha_1_keeps_the_best_tokens_alone() -> None:
+    assert constrained([0.4, 0.4, 0.2], 1.0) == [1.0, 2.0, -math.inf]
+
+
+@given(
+    st.lists(st.floats(-1e4, 1e4, width=32), min_size=1, max_size=30),
+    st.floats(0, 1),
+    st.sampled_from([-math.inf, -1000.0]),
+)
+def test_the_best_token_always_keeps_its_score(logits: list[float], alpha: float, filter_value: float) -> None:
+    mature = torch.log_softmax(torch.tensor(logits), -1)
+    scores = apply_plausibility(torch.zeros_like(mature), mature, alpha, filter_value)
+    assert scores[mature.argmax()] == 0.0
+    assert set(scores.tolist()) <= {0.0, filter_value}
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.9])
+def test_the_mask_of_a_row_depends_on_that_row_alone(alpha: float) -> None:
+    mature = torch.log_softmax(torch.randn(6, 50) * 3, -1)
+    together = apply_plausibility(torch.zeros(6, 50), mature, alpha, -math.inf)
+    alone = torch.stack([apply_plausibility(torch.zeros(50), row, alpha, -math.inf) for row in mature])
+    assert torch.equal(together, alone)
+    assert together.isinf().any(dim=1).all()

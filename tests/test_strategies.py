@@ -1,0 +1,210 @@
+"""What the strategies make of early-exit logits, against the float64 oracle."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import oracle
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from torch import Tensor
+
+from dola import DoLa, DoLaStatic, StrategyError, Vanilla
+from dola.errors import LayerError
+from dola.strategies import Depth, Exit
+
+DEPTH = Depth(num_layers=8, tied_embeddings=False)
+
+
+def dynamic(candidates: int, **settings: object) -> DoLa:
+    return DoLa(tuple(range(candidates)), **settings).resolve(DEPTH)
+
+
+@st.composite
+def exits_of_logits(draw: st.DrawFn) -> np.ndarray:
+    """Early-exit logits `[K+1, V]`, from flat to saturated, float32."""
+    shape = (draw(st.integers(2, 5)), draw(st.integers(2, 30)))
+    scale = draw(st.sampled_from([0.1, 3.0, 100.0, 1e4]))
+    return draw(hnp.arrays(np.float32, shape, elements=st.floats(-1, 1, width=32))) * np.float32(scale)
+
+
+@given(logits=exits_of_logits(), name=st.sampled_from(["released", "js"]), post_softmax=st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_dola_contrasts_with_the_layer_that_diverges_most(
+    logits: np.ndarray, name: str, post_softmax: bool
+) -> None:
+    *premature, mature = logits.astype(np.float64)
+    strategy = dynamic(len(premature), divergence=name, post_softmax=post_softmax)
+    found = strategy.contrast(torch.from_numpy(logits))
+    divergences = [oracle.divergence(name, mature, row) for row in premature]
+    assert found.divergence is not None
+    assert found.premature is not None
+    assert found.divergence.tolist() == pytest.approx(divergences, rel=1e-5, abs=2e-7)
+    chosen = int(found.premature)
+    assert chosen in oracle.first_of_the_largest(divergences, tie=2e-5) or divergences[chosen] < 1e-6
+    assert_scores(found.scores, mature, premature[chosen], alpha=0.1, post_softmax=post_softmax)
+
+
+def assert_scores(
+    found: Tensor, mature: np.ndarray, premature: np.ndarray, *, alpha: float, post_softmax: bool = False
+) -> None:
+    expected = oracle.contrast(
+        mature, premature, alpha=alpha, filter_value=-math.inf, post_softmax=post_softmax
+    )
+    margin = oracle.log_softmax(mature) - oracle.log_softmax(mature).max() - math.log(alpha or 1e-300)
+    decided = np.abs(margin) > 1e-3  # a token on the very edge of the constraint may fall on either side
+    np.testing.assert_allclose(found.numpy()[decided], expected[decided], rtol=1e-5, atol=1e-4)
+
+
+@given(logits=exits_of_logits(), alpha=st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+@settings(max_examples=60, deadline=None)
+def test_static_is_dynamic_with_one_candidate(logits: np.ndarray, alpha: float) -> None:
+    two = torch.from_numpy(logits[-2:])
+    static = DoLaStatic(0, alpha=alpha).resolve(DEPTH).contrast(two)
+    assert torch.equal(static.scores, dynamic(1, alpha=alpha).contrast(two).scores)
+    assert_scores(static.scores, *logits[[-1, -2]].astype(np.float64), alpha=alpha)
+
+
+@given(logits=exits_of_logits(), data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_permuting_the_vocabulary_permutes_the_scores(logits: np.ndarray, data: st.DataObject) -> None:
+    tensor = torch.from_numpy(logits)
+    order = torch.tensor(data.draw(st.permutations(range(tensor.shape[1]))))
+    strategy = DoLaStatic(0).resolve(DEPTH)
+    plain = strategy.contrast(tensor[-2:]).scores
+    permuted = strategy.contrast(tensor[-2:, order]).scores
+    torch.testing.assert_close(permuted, plain[order], rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("post_softmax", [False, True])
+def test_adding_a_constant_to_a_layers_logits_changes_nothing(post_softmax: bool) -> None:
+    logits = torch.randn(4, 6, 50) * 4
+    strategy = dynamic(3, post_softmax=post_softmax)
+    plain, moved = strategy.contrast(logits), strategy.contrast(logits + torch.tensor([7.0, -3, 11, 20])[:, None, None])
+    torch.testing.assert_close(moved.scores, plain.scores, rtol=1e-5, atol=1e-4)
+    assert torch.equal(moved.premature, plain.premature)
+
+
+def test_every_position_chooses_and_masks_for_itself() -> None:
+    logits = torch.randn(4, 5, 3, 40) * torch.tensor([1.0, 5, 9, 4])[:, None, None, None]
+    together = dynamic(3).contrast(logits)
+    for row in range(5):
+        for position in range(3):
+            alone = dynamic(3).contrast(logits[:, row, position])
+            assert together.premature[row, position] == alone.premature
+            torch.testing.assert_close(together.scores[row, position], alone.scores)
+    assert together.divergence.shape == (3, 5, 3)
+
+
+def test_post_softmax_normalises_before_the_constraint() -> None:
+    logits = torch.randn(2, 60) * 3
+    free = DoLaStatic(0, post_softmax=True, alpha=0.0).resolve(DEPTH).contrast(logits).scores
+    kept = DoLaStatic(0, post_softmax=True, alpha=0.3).resolve(DEPTH).contrast(logits).scores
+    assert float(free.exp().sum()) == pytest.approx(1.0, abs=1e-5)
+    assert kept.isinf().any()
+    assert torch.equal(kept[kept.isfinite()], free[kept.isfinite()])
+
+
+def test_alpha_0_keeps_all_tokens_and_alpha_1_the_best_alone() -> None:
+    logits = torch.randn(2, 60)
+    assert DoLaStatic(0, alpha=0.0).resolve(DEPTH).contrast(logits).scores.isfinite().all()
+    only = DoLaStatic(0, alpha=1.0).resolve(DEPTH).contrast(logits).scores.isfinite().nonzero()
+    assert only.tolist() == [[int(logits[1].argmax())]]
+
+
+def test_ruled_out_tokens_get_the_filter_value() -> None:
+    logits = torch.randn(3, 60) * 3
+    infinite = dynamic(2).contrast(logits).scores
+    released = dynamic(2, filter_value=-1000.0).contrast(logits).scores
+    assert torch.equal(infinite.nan_to_num(neginf=-1000.0), released)
+    assert (released == -1000.0).any()
+
+
+@pytest.mark.parametrize("post_softmax", [False, True])
+@pytest.mark.parametrize("alpha", [0.0, 0.1])
+def test_tokens_that_the_head_rules_out_itself_poison_nothing(post_softmax: bool, alpha: float) -> None:
+    """Padded vocabularies and bad-word biases come as logits of -inf, in some layers or in all."""
+    logits = torch.randn(3, 20)
+    padded = torch.cat([logits, torch.full((3, 4), -math.inf)], -1)
+    strategy = dynamic(2, post_softmax=post_softmax, alpha=alpha)
+    found, plain = strategy.contrast(padded).scores, strategy.contrast(logits).scores
+    assert not found.isnan().any()
+    torch.testing.assert_close(found[:20], plain)
+    assert (found[20:] == -math.inf).all()
+    padded[0, 7] = padded[1, 7] = -math.inf  # possible in the mature layer alone
+    scores = strategy.contrast(padded).scores
+    assert not scores.isnan().any()
+    assert not scores.isposinf().any()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64], ids=str)
+@pytest.mark.parametrize("strategy", [Vanilla().resolve(DEPTH), DoLaStatic(0).resolve(DEPTH), dynamic(1)], ids=str)
+def test_whatever_the_logits_are_the_scores_are_float32(strategy: Vanilla, dtype: torch.dtype) -> None:
+    logits = (torch.randn(len(strategy.exits), 30) * 4).to(dtype)
+    scores = strategy.contrast(logits).scores
+    assert scores.dtype == torch.float32
+    assert torch.equal(scores, strategy.contrast(logits.float()).scores)
+
+
+@pytest.mark.parametrize("mature", [1, 5, 8])
+def test_any_layer_may_be_mature(mature: int) -> None:
+    static = DoLaStatic(0, mature_layer=mature).resolve(DEPTH)
+    dynamic = DoLa((0,), mature_layer=mature).resolve(DEPTH)
+    assert static.exits == dynamic.exits == (Exit(0, False), Exit(mature, False))
+
+
+def test_the_norm_of_early_exits_is_off_unless_asked_for() -> None:
+    assert not any(exit.norm for exit in dynamic(3).exits)
+    assert all(exit.norm for exit in dynamic(3, early_exit_norm=True).exits[:-1])
+
+
+def test_candidates_keep_their_order_and_the_mature_layer_comes_last() -> None:
+    strategy = DoLa((0, 3, 5), mature_layer=7).resolve(DEPTH)
+    assert [exit.layer for exit in strategy.exits] == [0, 3, 5, 7]
+    assert strategy.candidates == (0, 3, 5)
+
+
+def test_vanilla_is_the_last_layers_logits() -> None:
+    logits = torch.randn(1, 4, 9)
+    assert torch.equal(Vanilla().resolve(DEPTH).contrast(logits).scores, logits[0])
+    assert Vanilla().resolve(DEPTH).exits == (Exit(8, False),)
+
+
+@pytest.mark.parametrize("kind", [DoLa, DoLaStatic])
+@pytest.mark.parametrize("alpha", [-0.1, 1.1, math.nan, math.inf])
+def test_an_alpha_outside_0_to_1_is_refused(kind: type, alpha: float) -> None:
+    with pytest.raises(StrategyError, match=r"alpha must be in \[0, 1\]"):
+        kind((0,) if kind is DoLa else 0, alpha=alpha)
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0, math.nan])
+def test_a_filter_value_that_would_not_rule_out_is_refused(value: float) -> None:
+    with pytest.raises(StrategyError, match="filter_value"):
+        DoLa("low", filter_value=value)
+
+
+def test_an_unknown_divergence_or_bucket_is_refused() -> None:
+    with pytest.raises(StrategyError, match="released, js"):
+        DoLa("low", divergence="kl")
+    with pytest.raises(LayerError, match="low, high, auto"):
+        DoLa("middle")
+
+
+@pytest.mark.parametrize("strategy", [Vanilla(), DoLa((0, 2)), DoLaStatic(2)], ids=str)
+def test_a_strategy_must_be_resolved_before_it_says_its_exits(strategy: Vanilla) -> None:
+    with pytest.raises(LayerError, match="resolve"):
+        _ = strategy.exits
+
+
+def test_resolving_changes_a_copy_and_settles_for_good() -> None:
+    strategy = DoLa("high", alpha=0.2)
+    resolved = strategy.resolve(DEPTH)
+    assert strategy == DoLa("high", alpha=0.2)
+    assert resolved == DoLa((4, 6), mature_layer=8, alpha=0.2)
+    assert resolved.resolve(DEPTH) == resolved
+    assert replace(resolved, alpha=0.1) != resolved
