@@ -1,0 +1,68 @@
+"""Load what the options name, cheap checks first: a layer too many is said before weights load."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from dola.cli.options import ModelOptions
+
+if TYPE_CHECKING:
+    from dola.language_model import LanguageModel
+    from dola.strategies import Strategy
+
+
+def load_for(options: ModelOptions, strategies: Sequence[Strategy]) -> LanguageModel:
+    """The model, once it is sure that it has the strategies' layers and that the device is there.
+
+    Raises:
+        LayerError: a layer that the model lacks.
+        ModelError: a model or a device that is not there.
+    """
+    placement = options.placement
+    _quiet_host()
+    # The slow imports come here, after everything that can be refused without them.
+    from dola.language_model import depth_of_model, load
+
+    placement.load_arguments_here()
+    depth = depth_of_model(options.model_name, trust_remote_code=options.trust_remote_code, progress=tell)
+    for strategy in strategies:
+        strategy.resolve(depth)
+    with waiting(f"loading {options.model_name}"):
+        return load(
+            options.model_name,
+            dtype=placement.dtype,
+            device=placement.device,
+            num_gpus=placement.num_gpus,
+            max_gpu_memory=placement.max_gpu_memory,
+            trust_remote_code=options.trust_remote_code,
+        )
+
+
+def tell(line: str) -> None:
+    """One line about what takes time, on standard error."""
+    click.echo(line, err=True)
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """A sign of life on a terminal's standard error, gone when it is done; nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    with Console(stderr=True).status(f"{what} ..."):
+        yield
+
+
+def _quiet_host() -> None:
+    """The host's advice is for programmers, and its progress bars would stand among the answers."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    logging = import_module("transformers.utils.logging")
+    logging.disable_progress_bar()

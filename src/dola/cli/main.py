@@ -1,0 +1,78 @@
+"""The command `dola`: finds the command's module when it is used, and says what went wrong in one line."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from dola import __version__
+from dola.cli.failures import explained
+
+# Command -> module, name in it, and its line in `dola --help`, which must not import what it lists.
+COMMANDS = {
+    "generate": ("dola.cli.generate", "generate", "Continue prompts, with DoLa, vanilla, or both."),
+    "chat": ("dola.cli.chat", "chat", "Talk to a model, and switch strategies as you go."),
+    "demo": ("dola.cli.demo", "demo", "See what DoLa changes, on a small embedded model."),
+    "models": ("dola.cli.models", "models", "List, fetch and remove the embedded models."),
+}
+
+
+class _LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click names it)
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module, name, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with explained():
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with explained():
+            return super().invoke(ctx)
+
+
+@click.group(
+    cls=_LazyGroup,
+    invoke_without_command=True,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        # The released scripts spell their flags both ways.
+        "token_normalize_func": lambda name: name.replace("_", "-"),
+        "max_content_width": 110,
+    },
+)
+@click.version_option(__version__, prog_name="dola")
+@click.pass_context
+def dola(context: click.Context) -> None:
+    """DoLa: decoding by contrasting layers, on any Hugging Face causal language model.
+
+    \b
+    dola demo                                        see it work
+    dola generate "Q: ..." --compare                 vanilla and DoLa on your own prompt
+    dola generate "Q: ..." --early-exit-layers high --explain
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+def main() -> None:
+    """The console script. Exit codes: 0 done, 2 wrong usage or input, 130 interrupted, 1 a fault of ours."""
+    for stream in (sys.stdout, sys.stderr):
+        # A model may write what the terminal's encoding lacks.
+        getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
+    dola(prog_name="dola")
