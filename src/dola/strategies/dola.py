@@ -21,7 +21,7 @@ class _Contrasted(Strategy):
     """What the static and the dynamic form share: the score, and its settings.
 
     Attributes:
-        mature_layer: None is the last layer N.
+        mature_layer: None (or -1) is the last layer N.
         alpha: the adaptive plausibility constraint, in [0, 1]; the released `relative_top`.
         early_exit_norm: apply the model's final norm to the early exits; the released code does not.
         post_softmax: renormalise the contrast over the vocabulary before the constraint is applied.
@@ -35,6 +35,8 @@ class _Contrasted(Strategy):
     filter_value: float = -math.inf
 
     def __post_init__(self) -> None:
+        if self.mature_layer == -1:
+            object.__setattr__(self, "mature_layer", None)
         if not 0.0 <= self.alpha <= 1.0:
             raise StrategyError(f"alpha must be in [0, 1], found {self.alpha}")
         if not self.filter_value < 0.0:

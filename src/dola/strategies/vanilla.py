@@ -19,8 +19,12 @@ class Vanilla(Strategy):
 
     mature_layer: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.mature_layer == -1:
+            object.__setattr__(self, "mature_layer", None)
+
     def resolve(self, depth: Depth) -> Self:
-        if self.mature_layer not in (None, -1, depth.num_layers):
+        if self.mature_layer not in (None, depth.num_layers):
             raise LayerError(
                 f"a single layer must be the last one (vanilla decoding): expected -1 or {depth.num_layers},"
                 f" found {self.mature_layer}; to contrast layer {self.mature_layer} with the last one,"
