@@ -1,0 +1,108 @@
+"""What a multiple-choice task is: its data, the requests it makes of a model, and what the scores mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from dola.errors import DolaError
+
+
+class HasIndex(Protocol):
+    """An example knows its row: from 0, in the order of the data file, whatever subset it is met in."""
+
+    @property
+    def index(self) -> int: ...
+
+
+E = TypeVar("E", bound=HasIndex)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One prompt and the texts to score after it.
+
+    A continuation starts with the space that parts it from the prompt, so that the scored text is
+    `prompt + continuation`, with nothing in between.
+    """
+
+    prompt: str
+    continuations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Dataset(Generic[E]):
+    """The examples of one data file.
+
+    Attributes:
+        sha256: of the file's bytes.
+        source: what the file is, in words for a report: the pinned upstream file, or that it is none.
+        path: where it was read from.
+    """
+
+    examples: tuple[E, ...]
+    sha256: str
+    source: str
+    path: Path
+
+
+class Task(Protocol[E]):
+    """A benchmark whose examples are each a prompt and a fixed set of answers to score."""
+
+    @property
+    def name(self) -> str:
+        """As on the command line: `tfqa-mc`, `factor`."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The keys of `measure` that a table shows, in its order. Each is in [0, 1], more is better."""
+
+    @property
+    def binary_metrics(self) -> frozenset[str]:
+        """Those of `metrics` that are 0 or 1 for every example: McNemar's test is for these."""
+
+    def load(self, data_path: Path | None = None, *, version: str | None = None) -> Dataset[E]:
+        """Read and check the data: a file, a folder that holds it, or None to fetch the pinned one."""
+
+    def request(self, example: E) -> Request: ...
+
+    def measure(self, example: E, scores: Sequence[float]) -> dict[str, float]:
+        """The example's metrics, given the answers' scores in the order of its request's continuations."""
+
+    def describe(self, example: E) -> dict[str, Any]:
+        """The example for a report, as JSON: `question`, `group` (str or None), and `answers`, one for each
+        continuation, each with `text` and `label`: "best", "true" or "false"."""
+
+    def released_json(self, examples: Sequence[E], scores: Sequence[Sequence[float]]) -> dict[str, Any]:
+        """What the released script writes for these examples, key for key, and keys of ours after those."""
+
+
+def checked_scores(scores: Sequence[float], expected: int) -> list[float]:
+    """The scores as a list, once there is one for every answer and each is a number.
+
+    Raises:
+        DolaError: a score is NaN, which weights in half precision can bring about.
+    """
+    if len(scores) != expected:
+        raise ValueError(f"expected {expected} scores, one for each answer, found {len(scores)}")
+    if any(math.isnan(score) for score in scores):
+        raise DolaError(
+            "the model gave an answer a score that is not a number (NaN): "
+            "half precision may have overflowed; try --dtype float32 or bfloat16"
+        )
+    return list(scores)
+
+
+def per_token(scores: Sequence[float], tokens: Sequence[int]) -> list[float]:
+    """Each answer's sum of token scores divided by its number of tokens: FACTOR's own way to score."""
+    return [score / count for score, count in zip(scores, tokens, strict=True)]
+
+
+def mean_of(measured: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of every metric over the examples."""
+    if not measured:
+        raise ValueError("no example was measured, so there is no mean")
+    return {key: math.fsum(one[key] for one in measured) / len(measured) for key in measured[0]}
