@@ -1,6 +1,12 @@
 """Pure functions on early-exit log-probabilities `[..., V]`: how far apart, which layer, which tokens."""
 
-from dola.contrast.divergence import DIVERGENCES, Divergence, js_divergence, released_divergence
+from dola.contrast.divergence import (
+    DIVERGENCES,
+    Divergence,
+    divergences,
+    js_divergence,
+    released_divergence,
+)
 from dola.contrast.plausibility import apply_plausibility
 from dola.contrast.selection import select_premature
 
@@ -8,6 +14,7 @@ __all__ = [
     "DIVERGENCES",
     "Divergence",
     "apply_plausibility",
+    "divergences",
     "js_divergence",
     "released_divergence",
     "select_premature",

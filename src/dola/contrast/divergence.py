@@ -25,12 +25,15 @@ _LARGEST_LOG_RATIO = 1e30
 
 def _log_ratio(log_p: Tensor, log_q: Tensor) -> Tensor:
     """log q - log p, where a token that is impossible on both sides counts as equally likely."""
-    return torch.nan_to_num(log_q - log_p, nan=0.0, posinf=_LARGEST_LOG_RATIO, neginf=-_LARGEST_LOG_RATIO)
+    return torch.sub(log_q, log_p).nan_to_num_(
+        nan=0.0, posinf=_LARGEST_LOG_RATIO, neginf=-_LARGEST_LOG_RATIO
+    )
 
 
 def _log_mean_decay(size: Tensor) -> Tensor:
     """ln((1 + exp(-size)) / 2) for size >= 0; exact at 0, where ln cosh would cancel to noise."""
-    return torch.log1p(torch.expm1(-size).mul_(0.5))
+    # In place: on a CPU each fresh tensor of K x V costs as much as the arithmetic on it.
+    return size.neg().expm1_().mul_(0.5).log1p_()
 
 
 def released_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
@@ -46,10 +49,10 @@ def released_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
         Divergence in nats `[...]`, in [0, inf); finite even where the true value is not (a token that is
         possible on one side only). Source: `dola.py` of voidism/DoLa, equation 3 of the paper.
     """
-    size = _log_ratio(log_p, log_q).abs()
-    mixture = (log_p.exp() + log_q.exp()).mul_(0.5)
+    size = _log_ratio(log_p, log_q).abs_()
     log_cosh = _log_mean_decay(size).add_(size, alpha=0.5)
-    return (mixture * log_cosh).sum(-1).clamp_(min=0.0)
+    mixture = (log_p.exp() + log_q.exp()).mul_(0.5)
+    return mixture.mul_(log_cosh).sum(-1).clamp_(min=0.0)
 
 
 def js_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
@@ -66,6 +69,37 @@ def js_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
     excess = p * ratio.clamp(min=0.0) + q * (-ratio).clamp_(min=0.0)
     deficit = excess + (p + q) * _log_mean_decay(ratio.abs())
     return deficit.sum(-1).mul_(-0.5).clamp_(min=0.0, max=LN_2)
+
+
+# Elements of a temporary on the CPU: a handful of them fits the cache, and the allocator hands the same
+# memory out again. Larger ones are returned to the system at each step and cleared anew at the next, which
+# costs as much as the arithmetic.
+_BLOCK_ELEMENTS = 1 << 18
+
+
+def divergences(kind: Divergence, mature: Tensor, candidates: Tensor) -> Tensor:
+    """The divergence of each candidate from the mature layer, position by position.
+
+    Args:
+        mature: log-probabilities `[..., V]`, float32.
+        candidates: log-probabilities `[K, ..., V]`, float32.
+
+    Returns:
+        Nats `[K, ...]`. The same numbers whatever the blocks that they are computed in.
+    """
+    divergence = DIVERGENCES[kind]
+    if candidates.device.type != "cpu" or torch.compiler.is_compiling():
+        return divergence(mature, candidates)
+    count, *positions, vocabulary = candidates.shape
+    flat, reference = candidates.reshape(count, -1, vocabulary), mature.reshape(-1, vocabulary)
+    vectors = max(1, _BLOCK_ELEMENTS // vocabulary)
+    width, height = min(count, vectors), max(1, vectors // count)
+    result = flat.new_empty(flat.shape[:2])
+    for k in range(0, count, width):
+        for r in range(0, len(reference), height):
+            block = slice(k, k + width), slice(r, r + height)
+            result[block] = divergence(reference[block[1]], flat[block])
+    return result.view(count, *positions)
 
 
 DIVERGENCES: Mapping[Divergence, Callable[[Tensor, Tensor], Tensor]] = {

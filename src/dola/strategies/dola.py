@@ -7,7 +7,7 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
-from dola.contrast import DIVERGENCES, Divergence, apply_plausibility, select_premature
+from dola.contrast import DIVERGENCES, Divergence, apply_plausibility, divergences, select_premature
 from dola.errors import LayerError, StrategyError
 from dola.strategies.base import Contrast, Depth, Exit, Strategy
 from dola.strategies.layers import BUCKETS, bucket, check_candidates, mature_layer
@@ -132,7 +132,7 @@ class DoLa(_Contrasted):
     def contrast(self, logits: Tensor) -> Contrast:
         log_probs = torch.log_softmax(logits, dim=-1, dtype=torch.float32)  # [K+1, ..., V]
         candidates, mature = log_probs[:-1], log_probs[-1]
-        divergence = DIVERGENCES[self.divergence](mature, candidates)  # [K, ...]
+        divergence = divergences(self.divergence, mature, candidates)  # [K, ...]
         chosen = select_premature(divergence)
         index = chosen[None, ..., None].expand(1, *mature.shape)
         premature = candidates.gather(0, index).squeeze(0)  # [..., V]
