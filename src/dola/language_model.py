@@ -17,8 +17,8 @@ from dola.hosts.transformers import Attachment, attach
 from dola.models.loading import find_source, load_depth, load_model
 from dola.models.parts import depth_of
 from dola.models.placement import Placement
-from dola.strategies import Depth, Strategy, Vanilla
 from dola.scoring.trace import Trace, trace_text
+from dola.strategies import Depth, Strategy, Vanilla
 
 _SILENT: Callable[[str], None] = lambda line: None  # noqa: E731
 
@@ -108,15 +108,31 @@ class LanguageModel:
         with attach(self.model, strategy) as attachment:
             return self._decode(rows, inputs, config, stop, on_text, attachment)
 
-    def trace(self, text: str, strategy: Strategy, *, top_k: int = 5, prompt_length: int = 0) -> Trace:
+    def trace(
+        self,
+        text: str,
+        strategy: Strategy,
+        *,
+        top_k: int = 5,
+        prompt_length: int = 0,
+        continuation: Sequence[int] = (),
+    ) -> Trace:
         """Why each token of a text got its score: the layer contrasted, divergences, each layer's best tokens.
 
         Args:
             top_k: how many of each layer's most probable tokens to keep.
             prompt_length: tokens at the start to leave out of the result.
+            continuation: token ids that follow the text, as `Generation.token_ids`; where given, they alone
+                are in the result. Their decoded text need not have the same tokens.
         """
         return trace_text(
-            self.model, self.tokenizer, text, strategy, top_k=top_k, prompt_length=prompt_length
+            self.model,
+            self.tokenizer,
+            text,
+            strategy,
+            top_k=top_k,
+            prompt_length=prompt_length,
+            continuation=continuation,
         )
 
     def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> str:

@@ -129,7 +129,7 @@ class Session:
             click.echo(f"answering with {self.strategies_named()}", err=True)
         elif command == "/layers":
             click.echo(
-                f"answering with {self.strategies_named()}; {self.lm.name} has {self.lm.depth.num_layers} layers",
+                f"answering with {self.strategies_named()}, in a model of {self.lm.depth.num_layers} layers",
                 err=True,
             )
         else:

@@ -21,13 +21,9 @@ _ASCII_BARS = " .:-=+*#@"
 
 def trace_of(lm: LanguageModel, generation: Generation, strategy: Strategy) -> tuple[TokenTrace, ...]:
     """The generated tokens, traced; empty where nothing was contrasted or generated."""
-    if generation.premature_layers is None or not generation.text:
+    if not generation.premature_layers:
         return ()
-    prompt_length = len(lm.tokenizer(generation.prompt)["input_ids"])
-    text = generation.prompt + generation.text
-    if len(lm.tokenizer(text)["input_ids"]) <= prompt_length:
-        return ()
-    return lm.trace(text, strategy, top_k=1, prompt_length=prompt_length).tokens
+    return lm.trace(generation.prompt, strategy, top_k=1, continuation=generation.token_ids).tokens
 
 
 def layers_table(tokens: Sequence[TokenTrace], console: Console) -> RenderableType:

@@ -57,6 +57,7 @@ def trace_text(
     *,
     top_k: int,
     prompt_length: int,
+    continuation: Sequence[int] = (),
 ) -> Trace:
     """See `LanguageModel.trace`.
 
@@ -66,8 +67,9 @@ def trace_text(
     """
     parts = take_apart(model)
     strategy = strategy.resolve(parts.depth)
-    ids = tokenizer(text, return_tensors="pt")["input_ids"].to(model.get_input_embeddings().weight.device)
-    first = max(1, prompt_length)
+    encoded = tokenizer(text)["input_ids"]
+    ids = torch.tensor([[*encoded, *continuation]], device=model.get_input_embeddings().weight.device)
+    first = max(1, len(encoded) if continuation else prompt_length)
     if ids.shape[1] <= first:
         raise DataError(
             f"nothing to trace: the text has {ids.shape[1]} tokens, and the first {first} are left out"
@@ -101,8 +103,10 @@ def _explain(
         premature = [strategy.candidates[index] for index in contrast.premature.tolist()]
     traces = []
     for row, target in enumerate(targets.tolist()):
-        divergence = {} if contrast.divergence is None else dict(
-            zip(strategy.candidates, contrast.divergence[:, row].tolist(), strict=True)
+        divergence = (
+            {}
+            if contrast.divergence is None
+            else dict(zip(strategy.candidates, contrast.divergence[:, row].tolist(), strict=True))
         )
         top = {
             layer: tuple(
