@@ -11,13 +11,22 @@ from typing import Any
 Config = Any  # a transformers configuration: its attributes differ by architecture
 
 
+def _one(_: Config) -> float:
+    return 1.0
+
+
+def _none(_: Config) -> float | None:
+    return None
+
+
 @dataclass(frozen=True)
 class Layout:
     """Where the parts of a causal language model are, as dotted paths from the model.
 
     Attributes:
         trunk: the model without its head; returns the states that the head reads.
-        blocks: the list of blocks, in order. The input of block k is hidden state k.
+        blocks: the list of blocks, in order. The input of block k is hidden state k. The host's own
+            `hidden_states` agree, except Mamba's, which leave the embeddings out and so count one less.
         norm: the final norm, or None where the trunk has none.
         project_out: a map between the final norm and the head, where the trunk has one.
         scale: the factor on the head's output.
@@ -28,8 +37,8 @@ class Layout:
     blocks: str = "model.layers"
     norm: str | None = "model.norm"
     project_out: str | None = None
-    scale: Callable[[Config], float] = lambda config: 1.0
-    softcap: Callable[[Config], float | None] = lambda config: None
+    scale: Callable[[Config], float] = _one
+    softcap: Callable[[Config], float | None] = _none
 
 
 def _logit_scale(config: Config) -> float:
@@ -54,60 +63,116 @@ _OPT = Layout(
     "model.decoder.final_layer_norm",
     project_out="model.decoder.project_out",
 )
+# The contrast needs scales and caps: they change the distributions, not only the size of the scores.
+_GEMMA2 = Layout(softcap=_final_softcap)
+_COHERE = Layout(scale=_logit_scale)
+_GRANITE = Layout(scale=lambda config: 1.0 / config.logits_scaling)
 _VISION = Layout("model.language_model", "model.language_model.layers", "model.language_model.norm")
 
 LAYOUTS: Mapping[str, Layout] = {
-    **dict.fromkeys(
-        (
-            "afmoe apertus arcee aria_text bitnet cwm deepseek_v2 deepseek_v3 diffllama doge dots1 ernie4_5"
-            " ernie4_5_moe exaone4 exaone_moe flex_olmo gemma glm glm4 glm4_moe glm4_moe_lite gpt_oss helium"
-            " hunyuan_v1_dense hunyuan_v1_moe hy_v3 jais2 jetmoe llama llama4_text longcat_flash mellum"
-            " mimo_v2_flash minimax minimax_m2 ministral ministral3 mistral mixtral nemotron olmo olmo2 olmo3"
-            " olmo_hybrid olmoe phi3 phimoe qwen2 qwen2_moe qwen3 qwen3_5_text qwen3_5_moe_text qwen3_moe"
-            " qwen3_next seed_oss smollm3 solar_open stablelm starcoder2 youtu"
-        ).split(),
-        _LLAMA,
-    ),
-    **dict.fromkeys("gpt2 gptj gpt_neo bloom falcon gpt_bigcode codegen".split(), _GPT2),
-    # The contrast needs the scale and the cap: both change the distributions, not only the scores' size.
-    **dict.fromkeys("gemma2 gemma3_text nanochat vaultgemma".split(), Layout(softcap=_final_softcap)),
-    **dict.fromkeys("cohere cohere2 cohere2_moe".split(), Layout(scale=_logit_scale)),
-    **dict.fromkeys(
-        "granite granitemoe granitemoehybrid granitemoeshared".split(),
-        Layout(scale=lambda config: 1.0 / config.logits_scaling),
-    ),
-    # By the same name as Granite's, and the other way round.
-    "hyperclovax": Layout(scale=lambda config: float(config.logits_scaling)),
-    **dict.fromkeys("phi persimmon bamba jamba zamba zamba2".split(), _PHI),
-    "minicpm3": Layout(scale=lambda config: config.dim_model_base / config.hidden_size),
-    "falcon_h1": Layout(
-        norm="model.final_layernorm", scale=lambda config: float(config.lm_head_multiplier)
-    ),
-    "recurrent_gemma": Layout(norm="model.final_norm", softcap=lambda config: config.logits_soft_cap),
-    **dict.fromkeys("lfm2 lfm2_moe".split(), _LFM2),
-    "modernbert-decoder": Layout(norm="model.final_norm"),
-    "nemotron_h": Layout(norm="model.norm_f"),
-    "xglm": Layout(norm="model.layer_norm"),
+    "afmoe": _LLAMA,
+    "apertus": _LLAMA,
+    "arcee": _LLAMA,
+    "aria_text": _LLAMA,
+    "bamba": _PHI,
     "biogpt": Layout("biogpt", "biogpt.layers", "biogpt.layer_norm"),
-    "ctrl": Layout("transformer", "transformer.h", "transformer.layernorm"),
-    "dbrx": Layout("transformer", "transformer.blocks", "transformer.norm_f"),
+    "bitnet": _LLAMA,
+    "bloom": _GPT2,
+    "codegen": _GPT2,
+    "cohere": _COHERE,
+    "cohere2": _COHERE,
+    "cohere2_moe": _COHERE,
+    "cwm": _LLAMA,
+    "dbrx": _MPT,
+    "deepseek_v2": _LLAMA,
+    "deepseek_v3": _LLAMA,
+    "diffllama": _LLAMA,
+    "doge": _LLAMA,
+    "dots1": _LLAMA,
+    "ernie4_5": _LLAMA,
+    "ernie4_5_moe": _LLAMA,
+    "exaone4": _LLAMA,
+    "exaone_moe": _LLAMA,
+    "falcon": _GPT2,
+    "falcon_h1": Layout(norm="model.final_layernorm", scale=lambda config: float(config.lm_head_multiplier)),
+    "falcon_mamba": _MAMBA,
+    "flex_olmo": _LLAMA,
+    "gemma": _LLAMA,
+    "gemma2": _GEMMA2,
+    "gemma3": _VISION,  # its text-only class caps the logits, this one does not
+    "gemma3_text": _GEMMA2,
+    "gemma4_text": _GEMMA2,
+    "glm": _LLAMA,
+    "glm4": _LLAMA,
+    "glm4_moe": _LLAMA,
+    "glm4_moe_lite": _LLAMA,
+    "gpt2": _GPT2,
+    "gpt_bigcode": _GPT2,
+    "gpt_neo": _GPT2,
     "gpt_neox": _GPT_NEOX,
     "gpt_neox_japanese": Layout(
         "gpt_neox_japanese", "gpt_neox_japanese.layers", "gpt_neox_japanese.final_layer_norm"
     ),
+    "gpt_oss": _LLAMA,
+    "gptj": _GPT2,
+    "granite": _GRANITE,
+    "granitemoe": _GRANITE,
+    "granitemoehybrid": _GRANITE,
+    "granitemoeshared": _GRANITE,
+    "helium": _LLAMA,
+    "hunyuan_v1_dense": _LLAMA,
+    "hunyuan_v1_moe": _LLAMA,
+    "hy_v3": _LLAMA,
+    # The setting has the name that it has in Granite, and the inverse sense.
+    "hyperclovax": Layout(scale=lambda config: float(config.logits_scaling)),
+    "jais2": _LLAMA,
+    "jamba": _PHI,
+    "jetmoe": _LLAMA,
+    "lfm2": _LFM2,
+    "lfm2_moe": _LFM2,
+    "llama": _LLAMA,
+    "llama4_text": _LLAMA,
+    "mamba": _MAMBA,
+    "mamba2": _MAMBA,
+    "mellum": _LLAMA,
+    "mimo_v2_flash": _LLAMA,
+    "minimax": _LLAMA,
+    "minimax_m2": _LLAMA,
+    "ministral": _LLAMA,
+    "ministral3": _LLAMA,
+    "mistral": _LLAMA,
+    "mixtral": _LLAMA,
     "mpt": _MPT,
+    "nanochat": _GEMMA2,
+    "nemotron": _LLAMA,
+    "nemotron_h": Layout(norm="model.norm_f"),
+    "olmo": _LLAMA,
+    "olmo2": _LLAMA,
+    "olmo3": _LLAMA,
+    "olmo_hybrid": _LLAMA,
+    "olmoe": _LLAMA,
     "openai-gpt": Layout("transformer", "transformer.h", None),
     "opt": _OPT,
-    **dict.fromkeys("mamba mamba2 falcon_mamba".split(), _MAMBA),
-    "xlstm": Layout(
-        "backbone", "backbone.blocks", "backbone.out_norm", softcap=lambda config: config.output_logit_soft_cap
-    ),
-    "gemma3": Layout(
-        "model.language_model",
-        "model.language_model.layers",
-        "model.language_model.norm",
-        softcap=_final_softcap,
-    ),
+    "persimmon": _PHI,
+    "phi": _PHI,
+    "phi3": _LLAMA,
+    "phimoe": _LLAMA,
+    "qwen2": _LLAMA,
+    "qwen2_moe": _LLAMA,
+    "qwen3": _LLAMA,
+    "qwen3_5_moe_text": _LLAMA,
+    "qwen3_5_text": _LLAMA,
+    "qwen3_moe": _LLAMA,
+    "qwen3_next": _LLAMA,
+    "recurrent_gemma": Layout(norm="model.final_norm", softcap=lambda config: config.logits_soft_cap),
+    "seed_oss": _LLAMA,
+    "smollm3": _LLAMA,
+    "solar_open": _LLAMA,
+    "stablelm": _LLAMA,
+    "starcoder2": _LLAMA,
+    "vaultgemma": _GEMMA2,
+    "xglm": Layout(norm="model.layer_norm"),
+    "youtu": _LLAMA,
 }
 
 # Tried in this order on an architecture that is not listed; the first whose parts exist is probed.

@@ -1,6 +1,6 @@
 """The parts of a loaded model that a contrastive head needs, found by its layout."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -15,7 +15,12 @@ from dola.strategies import Depth
 
 @dataclass(frozen=True, eq=False)
 class ModelParts:
-    """A model taken apart; the modules are the model's own, not copies."""
+    """A model taken apart; the modules are the model's own, not copies.
+
+    Attributes:
+        vocab_size: how many logits the head gives; with a padded head that is more than there are tokens.
+        listed: the layout is known and tested for this class. False: it is a guess, to be probed.
+    """
 
     trunk: nn.Module
     blocks: Sequence[nn.Module]
@@ -26,10 +31,10 @@ class ModelParts:
     softcap: float | None
     depth: Depth
     vocab_size: int
-    listed: bool  # False: the layout is a guess, to be probed
+    listed: bool
 
     def head_input(self, hidden: Tensor, *, norm: bool) -> Tensor:
-        """An early exit `[..., D]` as the head reads it: normed where asked, projected where the trunk does."""
+        """An early exit `[..., D]` as the head reads it: normed where asked, projected if the trunk does."""
         if norm and self.norm is not None:
             hidden = self.norm(hidden)
         return hidden if self.project_out is None else self.project_out(hidden)
@@ -50,22 +55,29 @@ def depth_of(config: Config) -> Depth:
     Raises:
         ModelError: an encoder-decoder model, or a configuration that does not say its number of layers.
     """
-    text = config.get_text_config(decoder=True)
-    if config.is_encoder_decoder:
+    if getattr(config, "is_encoder_decoder", False):
         raise ModelError(
-            f"{config.model_type} is an encoder-decoder model; dola contrasts the layers of decoder-only models"
+            f"{config.model_type} is an encoder-decoder model; expected a decoder-only model,"
+            " whose layers can be contrasted"
         )
+    text = config.get_text_config(decoder=True)
     num_layers = getattr(text, "num_hidden_layers", None)
     if not isinstance(num_layers, int):
         raise ModelError(f"the configuration of {config.model_type} does not say its number of layers")
-    return Depth(num_layers, bool(getattr(text, "tie_word_embeddings", False)))
+    # Of a model in several parts it is the outer configuration that the host ties the weights by.
+    tied = getattr(config, "tie_word_embeddings", getattr(text, "tie_word_embeddings", False))
+    return Depth(num_layers, bool(tied))
 
 
 def take_apart(model: PreTrainedModel) -> ModelParts:
     """The parts of a causal language model.
 
+    A class that is not of transformers itself (remote code, a subclass) counts as unlisted even under a
+    listed name: it may do to its logits what its namesake does not.
+
     Raises:
-        ModelError: no language-model head, or blocks where no known layout has them.
+        ModelError: not a decoder-only model with a language-model head, fewer blocks than its
+            configuration says, one block used as several layers, or blocks where no known layout has them.
     """
     if not isinstance(model, PreTrainedModel):
         raise ModelError(
@@ -73,43 +85,66 @@ def take_apart(model: PreTrainedModel) -> ModelParts:
             " (of a wrapper such as a PEFT model, pass the model inside: model.get_base_model())"
         )
     depth = depth_of(model.config)
-    head = model.get_output_embeddings()
+    get_head: Callable[[], nn.Module | None] = model.get_output_embeddings
+    head = get_head()
     if head is None:
         raise ModelError(
             f"{type(model).__name__} has no language-model head: load it with AutoModelForCausalLM"
         )
-    model_type = model.config.model_type
-    listed = model_type in LAYOUTS
-    for layout in (LAYOUTS[model_type],) if listed else GUESSES:
-        parts = _by_layout(model, layout, head, depth, listed=listed)
-        if parts is not None:
-            return parts
-    tried = ", ".join(dict.fromkeys(layout.blocks for layout in GUESSES))
-    raise ModelError(
-        f"{type(model).__name__} ({model_type}) keeps its {depth.num_layers} blocks where no known layout has"
-        f" them (looked at: {tried}); add a line to dola/models/layout.py"
-    )
-
-
-def _by_layout(
-    model: PreTrainedModel, layout: Layout, head: nn.Module, depth: Depth, *, listed: bool
-) -> ModelParts | None:
+    layout = _layout_of(model)
+    blocks = _blocks(model, layout, depth)
     text = model.config.get_text_config(decoder=True)
-    trunk, blocks = _at(model, layout.trunk), _at(model, layout.blocks)
-    if trunk is None or not isinstance(blocks, nn.ModuleList) or len(blocks) < depth.num_layers:
-        return None
     return ModelParts(
-        trunk=trunk,
-        blocks=tuple(blocks[: depth.num_layers]),
+        trunk=_required(model, layout.trunk),
+        blocks=blocks,
         norm=_at(model, layout.norm),
         project_out=_at(model, layout.project_out),
         head=head,
         scale=layout.scale(text),
         softcap=layout.softcap(text),
         depth=depth,
-        vocab_size=text.vocab_size,
-        listed=listed,
+        vocab_size=getattr(head, "out_features", text.vocab_size),
+        listed=LAYOUTS.get(model.config.model_type) is layout
+        and type(model).__module__.startswith("transformers.models."),
     )
+
+
+def _layout_of(model: PreTrainedModel) -> Layout:
+    """The model's line of the table, else the first guess that names parts which the model has."""
+    named = LAYOUTS.get(model.config.model_type)
+    if named is not None and _at(model, named.blocks) is not None:
+        return named
+    for guess in GUESSES:
+        if _at(model, guess.blocks) is not None and _at(model, guess.norm) is not None:
+            return guess
+    tried = ", ".join(f"{guess.blocks} with {guess.norm}" for guess in GUESSES)
+    raise ModelError(
+        f"{type(model).__name__} ({model.config.model_type}) keeps its blocks and its final norm where no"
+        f" known layout has them (looked for: {tried}); add its layout to dola/models/layout.py"
+    )
+
+
+def _blocks(model: PreTrainedModel, layout: Layout, depth: Depth) -> tuple[nn.Module, ...]:
+    """The blocks that the forward pass runs, one a layer. Some models keep others behind them."""
+    found = _required(model, layout.blocks)
+    name = f"{type(model).__name__} ({model.config.model_type})"
+    blocks = tuple(found)[: depth.num_layers] if isinstance(found, nn.ModuleList) else ()
+    if len(blocks) < depth.num_layers:
+        raise ModelError(
+            f"{name} has {len(blocks)} blocks at {layout.blocks}, its configuration says"
+            f" {depth.num_layers} layers: set its num_hidden_layers to {len(blocks)} if blocks were cut off,"
+            " else add its layout to dola/models/layout.py"
+        )
+    if len(set(blocks)) < len(blocks):
+        raise ModelError(f"{name} runs one block as several layers: its hidden states cannot be told apart")
+    return blocks
+
+
+def _required(model: nn.Module, path: str) -> nn.Module:
+    found = _at(model, path)
+    if found is None:
+        raise ModelError(f"{type(model).__name__} has no {path}, where its layout expects it")
+    return found
 
 
 def _at(model: nn.Module, path: str | None) -> nn.Module | None:
