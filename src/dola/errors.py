@@ -55,6 +55,10 @@ class DataError(DolaError):
         return ": ".join(part for part in (place, named, self.message) if part)
 
 
+class RunError(DolaError):
+    """A run that cannot start or go on: another configuration's records, another process, no place to write."""
+
+
 class MissingExtraError(DolaError):
     """A feature whose optional packages are not installed; the message is the command that installs them."""
 

@@ -1,0 +1,91 @@
+"""What a run's inputs are by their content, so that a resumed run is known to be the same run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import IO
+
+from huggingface_hub import try_to_load_from_cache
+
+import dola
+from dola.models.aliases import resolve_alias
+
+# The rooms whose code decides a score; what only shows or summarises may change under a run.
+_SCORING_ROOMS = ("contrast", "strategies", "head.py", "models", "scoring", "tasks")
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "merges.txt")
+_WEIGHT_SUFFIXES = (".safetensors", ".gguf", ".bin")
+_BLOCK = 1 << 16
+_BLOCKS = 64
+
+
+def texts_digest(texts: Iterable[Sequence[str]]) -> str:
+    """SHA-256 of texts in order; where one ends and the next begins counts too."""
+    digest = hashlib.sha256()
+    for each in texts:
+        digest.update(json.dumps(list(each), ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def code_version() -> str:
+    """The package's version, and twelve digits over the source of everything that decides a score."""
+    home = Path(dola.__file__).parent
+    digest = hashlib.sha256()
+    for room in _SCORING_ROOMS:
+        path = home / room
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(file.relative_to(home).as_posix().encode())
+            digest.update(file.read_bytes())
+    return f"{dola.__version__}+{digest.hexdigest()[:12]}"
+
+
+def model_identity(name: str) -> str:
+    """Which weights, configuration and tokenizer `name` stands for.
+
+    An embedded model is its pinned SHA-256; a hub id the commit in the local cache. A folder or a .gguf file is
+    a SHA-256 over its configuration, its tokenizer, and, of each weights file, the size, the first and last
+    64 KiB and 64 blocks of 64 KiB evenly in between: any further training changes those, and a model of
+    hundreds of gigabytes is told in a second. A single weight changed by hand may go unnoticed.
+    """
+    weights = resolve_alias(name)
+    if weights is not None:
+        return f"sha256 {weights.sha256}"
+    path = Path(name).expanduser()
+    if path.is_file():
+        return f"sampled sha256 {_digest_of([path])}"
+    if path.is_dir():
+        return f"sampled sha256 {_digest_of(sorted(_model_files(path)))}"
+    cached = try_to_load_from_cache(name, "config.json")
+    return f"commit {Path(cached).parent.name}" if isinstance(cached, str) else f"name {name}"
+
+
+def _model_files(folder: Path) -> Iterable[Path]:
+    for file in folder.iterdir():
+        if file.suffix in _WEIGHT_SUFFIXES or file.name in ("config.json", *_TOKENIZER_FILES):
+            yield file
+
+
+def _digest_of(files: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.name}:{file.stat().st_size}:".encode())
+        with file.open("rb") as stream:
+            for block in _sample(stream) if file.suffix in _WEIGHT_SUFFIXES else [stream.read()]:
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _sample(stream: IO[bytes]) -> Iterable[bytes]:
+    """All of a small file; of a large one, blocks from the first to the last."""
+    size = stream.seek(0, os.SEEK_END)
+    if size <= _BLOCK * _BLOCKS:
+        stream.seek(0)
+        yield stream.read()
+        return
+    last = size - _BLOCK
+    for step in range(_BLOCKS + 2):
+        stream.seek(last * step // (_BLOCKS + 1))
+        yield stream.read(_BLOCK)
