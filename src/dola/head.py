@@ -15,6 +15,12 @@ Projection = Callable[[Tensor], Tensor]
 _CHUNK_BYTES = {"cpu": 64 << 20, "cuda": 512 << 20}
 
 
+# glibc gives every freed block at the end of its heap back to the system, page by page, until the program has
+# freed one large block: then it keeps up to twice that size. The contrast's temporaries would be unmapped
+# and cleared anew at every token, at twice the cost of its arithmetic. 32 MiB is the largest that counts.
+_LARGEST_KEPT_BLOCK = 30 << 20
+
+
 @dataclass(frozen=True)
 class ContrastiveHead:
     """Projects the hidden states of all exits in one product and lets a strategy make scores of them.
@@ -25,6 +31,9 @@ class ContrastiveHead:
 
     project: Projection
     vocab_size: int
+
+    def __post_init__(self) -> None:
+        torch.empty(_LARGEST_KEPT_BLOCK, dtype=torch.uint8, device="cpu")  # never touched, freed at once
 
     def chunks(self, hidden: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """The early-exit logits, a bounded number of positions at a time.
