@@ -1,0 +1,83 @@
+"""The upstream files: where each lies, at which commit, and what its bytes must be."""
+
+from __future__ import annotations
+
+from dola.tasks.fetch import Pinned
+
+
+def _github(repository: str, commit: str, path: str) -> str:
+    return f"https://raw.githubusercontent.com/{repository}/{commit}/{path}"
+
+
+# The TruthfulQA files lie on the branch: their SHA-256 is what pins them.
+TRUTHFULQA = {
+    "paper": Pinned(
+        name="truthfulqa/TruthfulQA.csv",
+        title="TruthfulQA, the paper's version",
+        url=_github("sylinrl/TruthfulQA", "main", "data/v1/TruthfulQA.csv"),
+        size_note="817 questions, 0.5 MB",
+        licence="Apache-2.0",
+        sha256="f9bd9e859cc102cb1f647f1064da7e009be752c416845cf9fa56e6eaae403a7d",
+    ),
+    "2025": Pinned(
+        name="truthfulqa/TruthfulQA-2025.csv",
+        title="TruthfulQA, the revision of January 2025",
+        url=_github("sylinrl/TruthfulQA", "main", "TruthfulQA.csv"),
+        size_note="790 questions, 0.5 MB",
+        licence="Apache-2.0",
+        sha256="b8d8ef1e12f98b4f2a9f47abc9765da0640b182b6c5d9b92f0c1a1f2f1e02e5c",
+    ),
+}
+
+_FACTOR_COMMIT = "ee9de30abf28e94b163167dc41ad51fbbdb48c32"
+
+
+def _factor(
+    kind: str, size_note: str, licence: str, *, sha256: str | None = None, git_blob: str | None = None
+) -> Pinned:
+    return Pinned(
+        name=f"factor/{kind}_factor.csv",
+        title=f"FACTOR {kind}",
+        url=_github("AI21Labs/factor", _FACTOR_COMMIT, f"data/{kind}_factor.csv"),
+        size_note=size_note,
+        licence=licence,
+        sha256=sha256,
+        git_blob=git_blob,
+    )
+
+
+FACTOR = {
+    "wiki": _factor("wiki", "2,994 examples", "MIT", git_blob="793f9df0b0f02c9ba54d3f82d00d1f7355ad0c2e"),
+    "news": _factor(
+        "news",
+        "1,036 examples, 3.3 MB",
+        "see the repository",
+        sha256="f4f3110a66bfca3a1decb88f14ce55b4e9656be80894bcd94216cc2c61be8260",
+    ),
+    "expert": _factor(
+        "expert",
+        "236 examples, 0.5 MB",
+        "MIT",
+        sha256="39cbceba9b43e713069a155e2028f6a2335b792983110b935a71ddb065766bde",
+    ),
+}
+
+_DOLA_COMMIT = "805230e57e63ca561cb759994681b122ff6f81f0"
+
+
+def _script(name: str, sha256: str) -> Pinned:
+    return Pinned(
+        name=f"prompts/{name}",
+        title=f"the released script {name}, for its prompt",
+        url=_github("voidism/DoLa", _DOLA_COMMIT, name),
+        size_note="under 0.1 MB",
+        licence="MIT",
+        sha256=sha256,
+    )
+
+
+PROMPT_SCRIPTS = {
+    "tfqa": _script("tfqa_mc_eval.py", "7e23be82b85e5110af636ff9cf195ec76eafb63b5d3c27affdb4706e55858e41"),
+    "gsm8k": _script("gsm8k_eval.py", "d734005c10c5f11b8180959bb4b6bf866888f9949b89624376d49cb4c3f9e58b"),
+    "strqa": _script("strqa_eval.py", "a57cb73cbed4bffe5a00b5b3ffd3cf003752e1a339e352aea4036690dee2d492"),
+}
