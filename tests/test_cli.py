@@ -379,6 +379,25 @@ def test_a_base_model_is_not_talked_to(base):
     assert "no chat template" in refusal(generate(base, "cat", "--chat"))
 
 
+# The demo
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_demo_fits_the_terminal_and_shows_every_layer_it_contrasted(monkeypatch, tiny, width):
+    monkeypatch.setattr("dola.cli.demo.DEFAULT_MODEL", tiny)
+    monkeypatch.setattr("dola.cli.demo.QUESTIONS", ("the cat sat", "dog ran"))
+    monkeypatch.setattr("dola.cli.demo.MAX_NEW_TOKENS", 12)
+    monkeypatch.setenv("COLUMNS", str(width))
+    shown = run("demo")
+    assert shown.exit_code == 0, shown.exception
+    lines = shown.stdout.splitlines()
+    assert max(map(len, lines)) <= max(width, 72)  # the commands to try next are never broken
+    assert "\x1b" not in shown.stdout
+    layers = [word for line in lines if line.startswith("│ layer") for word in line.strip("│ ").split()[1:]]
+    assert len(layers) == 2 * 12
+    assert set(layers) <= {"3", "5"}
+
+
 # The embedded models
 
 

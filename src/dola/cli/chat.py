@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dola.strategies import Strategy
 
 _HELP = """\
-/layers LAYERS   change the strategy: low, high, auto, P,N, 0,2,...,30 or -1 (vanilla)
+/layers LAYERS   change the strategy: low, high, auto, 14,30, 0,2,4,30, or -1
 /compare         answer with vanilla too, or stop doing so
 /explain         show each token's layer and divergence, or stop doing so
 /reset           forget the conversation (the system message stays)

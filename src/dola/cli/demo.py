@@ -13,31 +13,32 @@ from rich.table import Table
 from rich.text import Text
 
 from dola.cli.explain import layers_strip, trace_of
-from dola.cli.loading import load_for
+from dola.cli.loading import load_for, waiting
 from dola.cli.options import DEFAULT_MODEL, ModelOptions
 
 if TYPE_CHECKING:
     from dola.language_model import LanguageModel
     from dola.strategies import Strategy
 
+# Picked for showing different things, DoLa's failures included.
 QUESTIONS = (
-    "What is the capital of Australia?",
-    "Which planet is the largest in the Solar System?",
+    "How many legs does a spider have?",
+    "In which country is Mount Kilimanjaro?",
     "Who wrote the novel Frankenstein?",
-    "Which metal is liquid at room temperature?",
     "What is the longest river in Africa?",
+    "What is the capital of Australia?",
 )
 LAYERS = "high:early_exit_norm=true"
-MAX_NEW_TOKENS = 20
+MAX_NEW_TOKENS = 16
 
 _NEXT = (
     (
         'dola generate "Who discovered penicillin?" --chat --compare --explain',
-        "your own question, all layers",
+        "your own question, and how far every layer was",
     ),
-    ("dola chat --early-exit-layers low", "a conversation; /compare shows both"),
-    ("dola generate --help", "sampling, JSON, other models"),
-    ("dola models", "the embedded models, and their cache"),
+    ("dola chat --early-exit-layers low", "a conversation, with vanilla beside DoLa on /compare"),
+    ("dola generate --help", "any Hugging Face model, sampling, JSON"),
+    ("dola models", "the embedded models, and where they are kept"),
 )
 
 
@@ -54,7 +55,9 @@ def demo(*, device: str) -> None:
     started = time.monotonic()
     console.print(_opening(lm, strategy))
     for number, question in enumerate(QUESTIONS, 1):
-        console.print(_answered(lm, number, question, (Vanilla(), strategy), console.width))
+        with waiting(f"{number} of {len(QUESTIONS)}: {question}"):
+            answered = _answered(lm, number, question, (Vanilla(), strategy), console.width)
+        console.print(answered)
     console.print(_closing(time.monotonic() - started))
 
 
@@ -70,7 +73,8 @@ def _opening(lm: LanguageModel, strategy: Strategy) -> Group:
         ),
         Text(
             "Below each DoLa token: the premature layer it was contrasted with, and how far apart the two"
-            " layers were, in nats.",
+            " layers were, in nats. Here early exits are normed (--early-exit-layers high"
+            " --early-exit-norm); the released code leaves that out.",
             style="dim",
         ),
         Text(),
@@ -100,11 +104,10 @@ def _answered(
 
 
 def _closing(seconds: float) -> Group:
-    commands = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
-    commands.add_column(no_wrap=True, style="bold")
-    commands.add_column(style="dim")
+    commands = Text()
     for command, what in _NEXT:
-        commands.add_row(command, what)
+        commands.append(f"# {what}\n", style="dim")
+        commands.append(f"{command}\n", style="bold")
     return Group(
         Text(
             f"Answered in {seconds:.0f} s. So small a model shows the mechanism, not the gain, which was"
