@@ -22,7 +22,7 @@ Texts = tuple[str, Sequence[str]]
 
 
 class Executor(Protocol):
-    """Scores requests, and hands each result over as it is done: `(which request, its scores)`, in any order."""
+    """Scores requests; hands `(which request, its scores)` over as each is done, in any order."""
 
     def score(self, requests: Sequence[Texts]) -> Iterator[tuple[int, Scored]]: ...
 
@@ -50,15 +50,16 @@ class LocalExecutor:
 
 
 def execute(
-    plan: Plan, executor: Executor, records: Records, on_record: Callable[[Record], None] = lambda record: None
+    plan: Plan, executor: Executor, records: Records, on_record: Callable[[Record], None] | None = None
 ) -> None:
-    """Score the rows of the plan that have no record yet; `on_record` is told of each once it is on the disk."""
+    """Score the rows of the plan that have no record yet; `on_record` is told of each that is on the disk."""
     left = missing(plan, records)
     requests = [(plan.requests[at].prompt, plan.requests[at].continuations) for at in left]
     for which, scored in executor.score(requests):
         record = _record(plan.examples[left[which]].index, scored)
         records.append(record)
-        on_record(record)
+        if on_record is not None:
+            on_record(record)
 
 
 def missing(plan: Plan, records: Records) -> list[int]:

@@ -4,76 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from dola.errors import RunError
 from dola.runs.fingerprint import code_version, texts_digest
 from dola.tasks.base import Dataset, Request, Task
-
-DEBUG_ROWS = 10
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One of `total` parts of the rows, counted from 0."""
-
-    number: int
-    total: int
-
-    def __post_init__(self) -> None:
-        if self.total < 1 or not 0 <= self.number < self.total:
-            raise RunError(
-                f"shard {self.number} of {self.total}: expected --shard-id from 0 to {self.total - 1}"
-            )
-
-    def part(self, count: int) -> slice:
-        """The shard's rows of `count`: those of the released scripts, whose last shard drops the remainder;
-        here the last shard takes it."""
-        size = count // self.total
-        last = self.number == self.total - 1
-        return slice(self.number * size, count if last else (self.number + 1) * size)
+from dola.tasks.subset import Shard, subset
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which rows of the data are scored.
+    """Which rows of the data are scored: a shard, the first ten (`debug`), the first few of those (`limit`).
 
     Attributes:
-        debug: the first ten rows only.
-        debug_first: ten rows of the whole data, then the shard (as the released tfqa_mc_eval does), instead
-            of ten rows of the shard (as the released factor_eval does).
-        limit: the first rows of what is left; None: all.
+        debug_before_shard: which of the two comes first: the released scripts differ in it.
     """
 
     shard: Shard | None = None
     debug: bool = False
-    debug_first: bool = True
+    debug_before_shard: bool = True
     limit: int | None = None
 
     def of(self, examples: Sequence[Any]) -> tuple[Any, ...]:
-        chosen = tuple(examples)
-        if self.debug and self.debug_first:
-            chosen = chosen[:DEBUG_ROWS]
-        if self.shard is not None:
-            chosen = chosen[self.shard.part(len(chosen))]
-        if self.debug:
-            chosen = chosen[:DEBUG_ROWS]
-        return chosen[: self.limit]
+        chosen = subset(
+            examples, debug=self.debug, shard=self.shard, debug_before_shard=self.debug_before_shard
+        )
+        return tuple(chosen[: self.limit])
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything beside the data that a score depends on, and the model's and the user's names for it.
+    """Everything beside the data that a score depends on, and which rows are scored.
 
     Attributes:
-        model: what the user calls the model.
-        model_identity: which weights that is: see `fingerprint.model_identity`.
-        strategies: those scored, resolved, as `parse_strategy` reads them.
+        model_identity: which weights: see `fingerprint.model_identity`.
         dtype: of the weights, as they will be loaded.
+        strategies: those scored, resolved, as `parse_strategy` reads them.
     """
 
-    model: str
     model_identity: str
     dtype: str
     strategies: tuple[str, ...]
@@ -96,15 +64,11 @@ def make_plan(task: Task[Any], dataset: Dataset[Any], config: RunConfig) -> Plan
     """The plan for a task's data.
 
     Raises:
-        RunError: the selection leaves no row.
+        RunError: no row is left.
     """
     examples = config.selection.of(dataset.examples)
     if not examples:
-        shard = config.selection.shard
-        named = f"shard {shard.number} of {shard.total}" if shard else "the selection"
-        raise RunError(
-            f"{named} has none of the {len(dataset.examples)} rows: give a smaller --total-shard, or no --limit"
-        )
+        raise RunError(f"none of the {len(dataset.examples)} rows is left: see --limit and --shard-id")
     requests = tuple(task.request(example) for example in examples)
     manifest = {
         "task": task.name,
@@ -118,8 +82,3 @@ def make_plan(task: Task[Any], dataset: Dataset[Any], config: RunConfig) -> Plan
         "code": code_version(),
     }
     return Plan(task, config, examples, requests, manifest)
-
-
-def shard_path(output: Path, shard_id: int | None) -> Path:
-    """Where a shard's result goes: as the released scripts name it, whatever the path ends in."""
-    return output if shard_id is None else output.with_name(f"{output.name}_{shard_id}.json")

@@ -3,8 +3,8 @@
     {"manifest": {...}}                                          the first line
     {"index": 0, "tokens": [3, 5], "scores": [[-9.8, -6.9]], "layers": [null], ...}
 
-A line that a kill or a full disk cut short is the last one and is redone. Whatever else is wrong with the file
-is an error: it is the user's only copy of hours of work, and nothing is guessed about it.
+A line that a kill or a full disk cut short is the last one and is redone. Whatever else is wrong with the
+file is an error: it is the user's only copy of hours of work, and nothing is guessed about it.
 """
 
 from __future__ import annotations
@@ -169,5 +169,3 @@ def _write_line(stream: IO[bytes], value: Mapping[str, Any]) -> None:
     while rest:  # unbuffered: a nearly full disk takes a part, and says so at the next write
         rest = rest[stream.write(rest) :]
     os.fsync(stream.fileno())
-
-

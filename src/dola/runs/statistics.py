@@ -82,7 +82,10 @@ def mean_intervals(rows: Sequence[Sequence[float]], *, seed: int) -> list[Interv
         method="percentile",
         rng=np.random.default_rng(seed),
     )
-    lows, highs = np.atleast_1d(result.confidence_interval.low), np.atleast_1d(result.confidence_interval.high)
+    lows, highs = (
+        np.atleast_1d(result.confidence_interval.low),
+        np.atleast_1d(result.confidence_interval.high),
+    )
     return [Interval(*triple) for triple in zip(means, lows.tolist(), highs.tolist(), strict=True)]
 
 

@@ -1,0 +1,128 @@
+"""From records to the figures of every example: the rows of a table before any mean is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from dola.runs.plan import Plan
+from dola.runs.records import Record
+from dola.runs.variants import Lineup, Row
+from dola.tasks.base import per_token
+from dola.tasks.controls import controls
+
+Columns = dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class MeasuredRow:
+    """One row of the table, example by example.
+
+    Attributes:
+        kind: `strategy`, `variant` or `control`.
+        strategy: its place among those scored; None for a control.
+        per_example: each metric's values, in the examples' order.
+        spread: of the random control, the standard deviation of each metric's mean from draw to draw.
+    """
+
+    label: str
+    kind: str
+    strategy: int | None
+    per_token: bool
+    per_example: Columns
+    spread: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A run's figures, and the examples that they are of.
+
+    Attributes:
+        binary: the metrics that are 0 or 1 for every example.
+        layers: of each strategy scored, tokens by premature layer; None where nothing is contrasted.
+        examples: as the task describes them, each answer with its `tokens`; and `scores[strategy][answer]`.
+        counts: answers whose prompt's tokens are no prefix, examples cut on the left, and the like.
+    """
+
+    metrics: tuple[str, ...]
+    binary: tuple[str, ...]
+    rows: tuple[MeasuredRow, ...]
+    layers: tuple[dict[str, int] | None, ...]
+    examples: tuple[dict[str, Any], ...]
+    counts: dict[str, int]
+
+
+def measure(plan: Plan, lineup: Lineup, records: Mapping[int, Record], *, seed: int) -> Measured:
+    """Measure every row of the line-up, and the controls, on the plan's examples. All must have a record."""
+    made = [records[example.index] for example in plan.examples]
+    rows = [_measured_row(plan, row, made) for row in lineup.rows]
+    drawn = controls(plan.task, plan.examples, [record.tokens for record in made], seed=seed)
+    rows += [
+        MeasuredRow(
+            label=f"control: {control.name}",
+            kind="control",
+            strategy=None,
+            per_token=False,
+            per_example=_columns(plan.task.metrics, control.per_example),
+            spread={key: value for key, value in control.spread.items() if key in plan.task.metrics},
+        )
+        for control in drawn
+    ]
+    return Measured(
+        metrics=plan.task.metrics,
+        binary=tuple(metric for metric in plan.task.metrics if metric in plan.task.binary_metrics),
+        rows=tuple(rows),
+        layers=tuple(_layers(made, at) for at in range(len(lineup.scored))),
+        examples=tuple(_described(plan, *pair) for pair in zip(plan.examples, made, strict=True)),
+        counts={
+            "examples": len(made),
+            "answers": sum(len(record.tokens) for record in made),
+            "prompt_not_prefix": sum(not is_prefix for record in made for is_prefix in record.prefix),
+            "truncated": sum(record.truncated > 0 for record in made),
+        },
+    )
+
+
+def scores_of(row: Row, record: Record) -> Sequence[float]:
+    """The answers' scores as the row adds them up."""
+    sums = record.scores[row.strategy]
+    return per_token(sums, record.tokens) if row.per_token else sums
+
+
+def _measured_row(plan: Plan, row: Row, records: Sequence[Record]) -> MeasuredRow:
+    measured = [
+        plan.task.measure(example, scores_of(row, record))
+        for example, record in zip(plan.examples, records, strict=True)
+    ]
+    return MeasuredRow(**asdict(row), per_example=_columns(plan.task.metrics, measured))
+
+
+def _columns(metrics: Sequence[str], measured: Sequence[Mapping[str, float]]) -> Columns:
+    return {metric: [one[metric] for one in measured] for metric in metrics}
+
+
+def _layers(records: Sequence[Record], strategy: int) -> dict[str, int] | None:
+    """All examples' layer counts together, the layers in rising order."""
+    total: dict[int, int] = {}
+    for record in records:
+        counts = record.layers[strategy]
+        if counts is None:
+            return None
+        for layer, count in counts.items():
+            total[int(layer)] = total.get(int(layer), 0) + count
+    return {str(layer): total[layer] for layer in sorted(total)}
+
+
+def _described(plan: Plan, example: Any, record: Record) -> dict[str, Any]:
+    described = plan.task.describe(example)
+    answers = [
+        {**answer, "tokens": tokens}
+        for answer, tokens in zip(described["answers"], record.tokens, strict=True)
+    ]
+    return {
+        "index": example.index,
+        **described,
+        "answers": answers,
+        "scores": [list(scores) for scores in record.scores],
+    }

@@ -1,0 +1,128 @@
+"""Shards of one run back to one result, as if there had been no shards."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dola.errors import RunError
+from dola.runs.manifest import OF_A_SHARD, differences
+from dola.runs.measured import Columns, Measured, MeasuredRow
+from dola.runs.results import KEY, measured_of, result_json
+from dola.runs.summary import summarise
+
+Result = Mapping[str, Any]
+
+
+def merge_shards(results: Mapping[Path, Result]) -> list[tuple[Path, Result]]:
+    """Results that are shards of one run joined into one, under the first one's path; others as they are.
+
+    Raises:
+        RunError: two of them hold the same row of one run.
+    """
+    groups: list[list[tuple[Path, Result]]] = []
+    for path, result in results.items():
+        for group in groups:
+            if _same_run(group[0][1], result):
+                group.append((path, result))
+                break
+        else:
+            groups.append([(path, result)])
+    return [group[0] if len(group) == 1 else (group[0][0], _merged(group)) for group in groups]
+
+
+def missing_rows(result: Result) -> int:
+    """How many rows of the data the result lacks: a shard that was not given, --debug or --limit."""
+    return int(result[KEY]["settings"]["data_rows"]) - len(result[KEY]["examples"])
+
+
+def _same_run(one: Result, other: Result) -> bool:
+    manifests = one[KEY]["manifest"], other[KEY]["manifest"]
+    sharded = one[KEY]["settings"].get("shard") and other[KEY]["settings"].get("shard")
+    labels = [[row["label"] for row in each[KEY]["rows"]] for each in (one, other)]
+    return bool(sharded) and labels[0] == labels[1] and not differences(*manifests, ignoring=OF_A_SHARD)
+
+
+def _merged(group: Sequence[tuple[Path, Result]]) -> dict[str, Any]:
+    ordered = sorted(group, key=lambda each: each[1][KEY]["examples"][0]["index"])
+    seen: dict[int, Path] = {}
+    for path, result in ordered:
+        for example in result[KEY]["examples"]:
+            if example["index"] in seen:
+                raise RunError(
+                    f"row {example['index']} is in {seen[example['index']]} and in {path}:"
+                    " give each shard once"
+                )
+            seen[example["index"]] = path
+    shards = [result for _, result in ordered]
+    measured = _joined([measured_of(shard) for shard in shards])
+    first = shards[0][KEY]
+    released = {
+        place: _joined_released([shard[KEY]["strategies"][place]["released"] for shard in shards], shards)
+        for place, strategy in enumerate(first["strategies"])
+        if strategy["released"] is not None
+    }
+    count, rows = len(measured.examples), first["settings"]["data_rows"]
+    return result_json(
+        measured,
+        summarise(measured, seed=first["settings"]["seed"]),
+        released,
+        manifest={**first["manifest"], "rows": f"{count} of {rows}, from {len(shards)} shards"},
+        settings={**first["settings"], "shard": None},
+        environment=first["environment"],
+    )
+
+
+def _joined(shards: Sequence[Measured]) -> Measured:
+    weights = [len(shard.examples) for shard in shards]
+    return Measured(
+        metrics=shards[0].metrics,
+        binary=shards[0].binary,
+        rows=tuple(
+            _joined_row(rows, weights) for rows in zip(*(shard.rows for shard in shards), strict=True)
+        ),
+        layers=tuple(_added(each) for each in zip(*(shard.layers for shard in shards), strict=True)),
+        examples=tuple(example for shard in shards for example in shard.examples),
+        counts={name: sum(shard.counts[name] for shard in shards) for name in shards[0].counts},
+    )
+
+
+def _joined_row(rows: Sequence[MeasuredRow], weights: Sequence[int]) -> MeasuredRow:
+    first = rows[0]
+    per_example: Columns = {
+        metric: [value for row in rows for value in row.per_example[metric]] for metric in first.per_example
+    }
+    # The examples' draws are independent, so variances of sums add.
+    spread = {
+        metric: math.sqrt(sum((w * row.spread[metric]) ** 2 for w, row in zip(weights, rows, strict=True)))
+        / sum(weights)
+        for metric in first.spread
+    }
+    return MeasuredRow(first.label, first.kind, first.strategy, first.per_token, per_example, spread)
+
+
+def _added(counts: Sequence[Mapping[str, int] | None]) -> dict[str, int] | None:
+    total: dict[int, int] = {}
+    for each in counts:
+        if each is None:
+            return None
+        for layer, count in each.items():
+            total[int(layer)] = total.get(int(layer), 0) + count
+    return {str(layer): total[layer] for layer in sorted(total)}
+
+
+def _joined_released(parts: Sequence[Mapping[str, Any]], shards: Sequence[Result]) -> dict[str, Any]:
+    """Lists one after another, counts added, means weighted by the number of examples."""
+    weights = [len(shard[KEY]["examples"]) for shard in shards]
+    return {key: _joined_value([part[key] for part in parts], weights) for key in parts[0]}
+
+
+def _joined_value(values: Sequence[Any], weights: Sequence[int]) -> Any:
+    if isinstance(values[0], list):
+        return [each for value in values for each in value]
+    if isinstance(values[0], int):
+        return sum(values)
+    total = math.fsum(value * weight for value, weight in zip(values, weights, strict=True))
+    return total / sum(weights)

@@ -1,0 +1,176 @@
+"""The result file: the released script's JSON, and everything of ours under one key more, `dola`.
+
+    {"question": [...], "model_scores": [...], "total_mc1": ..., ...      the first strategy, as released
+     "dola": {"format": 1, "manifest": {...}, "rows": [...], "examples": [...], ...}}
+
+A program that reads the released files finds what it looks for. Each strategy that was asked for, the first
+one too, has its released JSON whole under `dola.strategies[i].released`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from dola.errors import DataError, RunError
+from dola.runs.measured import Measured, MeasuredRow
+from dola.runs.summary import Summary, SummaryRow
+
+FORMAT = 1
+KEY = "dola"
+
+
+def result_json(
+    measured: Measured,
+    summary: Summary,
+    released: Mapping[int, Mapping[str, Any]],
+    *,
+    manifest: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    environment: Mapping[str, str],
+) -> dict[str, Any]:
+    """The result file's content. `released` has the released JSON of each strategy asked for, by its place
+    among those scored; the first goes to the top."""
+    strategies = [
+        {"spec": spec, "layers": layers, "released": released.get(place)}
+        for place, (spec, layers) in enumerate(zip(manifest["strategies"], measured.layers, strict=True))
+    ]
+    ours = {
+        "format": FORMAT,
+        "manifest": dict(manifest),
+        "environment": dict(environment),
+        "settings": dict(settings),
+        "metrics": list(measured.metrics),
+        "binary": list(measured.binary),
+        "counts": measured.counts,
+        "findings": list(summary.findings),
+        "rows": [_row_json(row) for row in summary.rows],
+        "strategies": strategies,
+        "examples": list(measured.examples),
+    }
+    return {**released[min(released)], KEY: ours}
+
+
+def measured_of(result: Mapping[str, Any]) -> Measured:
+    """What a result file holds, example by example; the inverse of `result_json` where that matters."""
+    ours = result[KEY]
+    return Measured(
+        metrics=tuple(ours["metrics"]),
+        binary=tuple(ours["binary"]),
+        rows=tuple(
+            MeasuredRow(
+                row["label"],
+                row["kind"],
+                row["strategy"],
+                row["per_token"],
+                row["per_example"],
+                row["spread"],
+            )
+            for row in ours["rows"]
+        ),
+        layers=tuple(strategy["layers"] for strategy in ours["strategies"]),
+        examples=tuple(ours["examples"]),
+        counts=ours["counts"],
+    )
+
+
+def write_result(path: Path, result: Mapping[str, Any]) -> None:
+    """Write a JSON file whole or not at all: a reader never meets half of it. What is not finite is null."""
+    write_text(path, json.dumps(_finite(result), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    # With the rights that the user's umask gives, as any new file; mkstemp's are for secrets.
+    umask = os.umask(0)
+    os.umask(umask)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(name).chmod(0o666 & ~umask)
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """A result file of `dola eval` or `dola tune`.
+
+    Raises:
+        DataError: not there, not JSON, or not made by dola in a format that this version reads.
+    """
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError("no such file: expected the --output-path of a finished run", path=path) from None
+    except IsADirectoryError:
+        raise DataError("a folder: expected the result file of a finished run", path=path) from None
+    except ValueError as error:
+        raise DataError(f"not a result file: expected JSON ({error})", path=path) from None
+    ours = result.get(KEY) if isinstance(result, dict) else None
+    if not isinstance(ours, dict) or "format" not in ours:
+        raise DataError(
+            f"no key {KEY!r}: expected a result of `dola eval` (the released scripts' files have"
+            " no intervals in them)",
+            path=path,
+        )
+    if ours["format"] != FORMAT:
+        raise DataError(f"written in format {ours['format']}; this version reads format {FORMAT}", path=path)
+    return dict(result)
+
+
+def check_writable(path: Path) -> None:
+    """Make the folder of an output path, and see that a file can be written there.
+
+    Raises:
+        RunError: with the reason and the place.
+    """
+    if path.is_dir():
+        raise RunError(f"{path} is a folder: expected the name of a file for --output-path")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise RunError(f"cannot write to --output-path {path}: {error.strerror or error}") from None
+
+
+def _row_json(row: SummaryRow) -> dict[str, Any]:
+    return {
+        "label": row.row.label,
+        "kind": row.row.kind,
+        "strategy": row.row.strategy,
+        "per_token": row.row.per_token,
+        "measures": {metric: asdict(interval) for metric, interval in row.intervals.items()},
+        "spread": row.row.spread,
+        "difference": row.differences
+        and {
+            metric: {**asdict(each.interval), "p": each.p, "test": each.test}
+            for metric, each in row.differences.items()
+        },
+        "fixed": row.fixed,
+        "broken": row.broken,
+        "per_example": row.row.per_example,
+    }
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_finite(each) for each in value]
+    return value
