@@ -125,7 +125,7 @@ def _mcnemar(apart: Values) -> float:
 
 
 def _sign_flips(apart: Values, *, seed: int) -> list[float]:
-    """Two-sided p-values of mean differences `[K, n]`, when each example's sign could as well be the other."""
+    """Two-sided p-values of mean differences `[K, n]`, if each example's sign could as well be the other."""
     if not len(apart):
         return []
     if apart.shape[1] < 2:

@@ -122,7 +122,8 @@ def _beyond_chance(row: SummaryRow, first: SummaryRow) -> str:
         if each.distinguishable
     ]
     if not beyond:
-        return f"{row.row.label}: no difference from {first.row.label} beyond chance in {_and(list(differences))}."
+        names = _and(list(differences))
+        return f"{row.row.label}: no difference from {first.row.label} beyond chance in {names}."
     rest = [metric for metric, each in differences.items() if not each.distinguishable]
     without = f", but not in {_and(rest)}" if rest else ""
     return f"{row.row.label}: differs from {first.row.label} beyond chance in {_and(beyond)}{without}."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dola.strategies import Strategy
@@ -64,8 +64,9 @@ def _variants(row: Row, scored: list[Strategy]) -> list[Row]:
     own = scored[row.strategy]
     if "post_softmax" not in {field.name for field in fields(own)}:
         return made
-    renormalised = bool(getattr(own, "post_softmax"))  # noqa: B009 (a strategy need not have it)
-    place = _place(scored, replace(own, **{"post_softmax": not renormalised}))
+    settings: Any = own
+    renormalised = bool(settings.post_softmax)
+    place = _place(scored, replace(settings, post_softmax=not renormalised))
     name = f"{row.label} · {'no ' if renormalised else ''}post_softmax"
     made.append(Row(name, place, kind="variant"))
     made.append(Row(f"{name}, {PER_TOKEN}", place, per_token=True, kind="variant"))
