@@ -17,6 +17,7 @@ with the instruction where there is one. Made up, in that shape:
 from __future__ import annotations
 
 import ast
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,9 @@ def read_demonstrations(source: str, path: Path) -> dict[str, Any]:
 
 def _function(source: str, path: Path) -> ast.FunctionDef:
     try:
-        tree = ast.parse(source)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a stray backslash in one of the scripts
+            tree = ast.parse(source)
     except (SyntaxError, ValueError) as error:
         line = error.lineno if isinstance(error, SyntaxError) else None
         raise DataError(f"is not a Python script: {error.args[0]}", path=path, line=line) from None
