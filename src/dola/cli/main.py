@@ -16,6 +16,9 @@ COMMANDS = {
     "generate": ("dola.cli.generate", "generate", "Continue prompts, with DoLa, vanilla, or both."),
     "chat": ("dola.cli.chat", "chat", "Talk to a model, and switch strategies as you go."),
     "demo": ("dola.cli.demo", "demo", "See what DoLa changes, on a small embedded model."),
+    "eval": ("dola.cli.eval", "evaluate", "Measure strategies on TruthfulQA or FACTOR, with statistics."),
+    "tune": ("dola.cli.tune", "tune", "Choose the candidate layers for a model by two-fold validation."),
+    "report": ("dola.cli.report", "report", "Show results as a page or a table; join shards."),
     "models": ("dola.cli.models", "models", "List, fetch and remove the embedded models."),
 }
 

@@ -117,7 +117,7 @@ class SamplingOptions:
         }
 
 
-def _group(
+def option_group(
     parameter: str, kind: type[Any], *options: Callable[[_Function], _Function]
 ) -> Callable[[_Function], _Function]:
     """A decorator that adds the options and hands their values over as one `kind`, named `parameter`."""
@@ -136,7 +136,7 @@ def _group(
     return decorate
 
 
-model_options = _group(
+model_options = option_group(
     "model",
     ModelOptions,
     click.option(
@@ -176,7 +176,7 @@ model_options = _group(
     ),
 )
 
-strategy_options = _group(
+strategy_options = option_group(
     "strategy",
     StrategyOptions,
     click.option(
@@ -208,7 +208,7 @@ strategy_options = _group(
     click.option("--compare", is_flag=True, help="Vanilla first, then the strategies."),
 )
 
-sampling_options = _group(
+sampling_options = option_group(
     "sampling",
     SamplingOptions,
     click.option(

@@ -1,0 +1,59 @@
+"""A result on a terminal: means with intervals, differences from the first row, layers, and words."""
+
+from __future__ import annotations
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from dola.report.view import KINDS, Cell, LayersView, TableView
+
+_BAR = 24
+
+
+def result_table(view: TableView, console: Console) -> RenderableType:
+    """Everything that the command says at its end."""
+    parts: list[RenderableType] = [Text(view.title, style="bold"), Text(), _means(view), Text()]
+    parts += [_layers(layers, console) for layers in view.layers]
+    parts += [Text(f"• {line}") for line in view.findings]
+    parts += [Text(f"• {line}", style="dim") for line in view.notes]
+    return Group(*parts)
+
+
+def _means(view: TableView) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("95% intervals", overflow="fold")
+    for metric in view.metrics:
+        table.add_column(metric, no_wrap=True)
+    if any(row.changed for row in view.rows):
+        table.add_column("fixed, broken", no_wrap=True)
+    for kind, title in KINDS.items():
+        rows = view.of_kind(kind)
+        if rows:
+            table.add_row(Text(title, style="dim italic"))
+        for row in rows:
+            cells = [_cell(row.cells[metric]) for metric in view.metrics]
+            table.add_row(Padding(Text(row.label), (0, 0, 0, 1)), *cells, row.changed)
+    return table
+
+
+def _cell(cell: Cell) -> Text:
+    text = Text.assemble((cell.value, "bold"), "  ", (cell.interval, "dim"))
+    if cell.difference:
+        style = "cyan" if cell.beyond_chance else "dim"
+        text.append(f"\n{cell.difference}", style=style)
+        text.append(f"  {cell.difference_interval}" if cell.difference_interval else "", style="dim")
+        text.append(f"\n{cell.p}", style=style)
+    return text
+
+
+def _layers(layers: LayersView, console: Console) -> RenderableType:
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    bar = "#" if console.options.ascii_only else "█"
+    for layer, count, share in layers.shares:
+        length = round(share * _BAR)
+        table.add_row(
+            f"layer {layer}", Text(bar * length, style="cyan"), f"{100 * share:.1f}%", f"{count} tokens"
+        )
+    return Group(Text(f"Premature layers of {layers.label}"), table, Text())
