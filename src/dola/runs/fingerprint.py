@@ -47,7 +47,7 @@ def model_identity(name: str) -> str:
 
     An embedded model is its pinned SHA-256; a hub id the commit in the local cache. A folder or a .gguf
     file is a SHA-256 over its configuration, its tokenizer, and, of each weights file, the size, the first
-    and last 64 KiB and 64 blocks of 64 KiB evenly in between: any further training changes those, and a model of
+    and last 64 KiB and 64 blocks evenly in between: any further training changes those, and a model of
     hundreds of gigabytes is told in a second. A single weight changed by hand may go unnoticed.
     """
     weights = resolve_alias(name)
