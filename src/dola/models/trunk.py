@@ -1,13 +1,71 @@
-"""The trunk alone: hidden states of chosen exits for every position of a text, without the model's head."""
+"""The trunk alone: hidden states of chosen exits for the positions of a text, without the model's head."""
 
 from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
 
 import torch
 from torch import Tensor
+from transformers import Cache
 
 from dola.models.parts import ModelParts
 from dola.models.tap import LayerTap
 from dola.strategies import Exit
+
+
+class TappedTrunk:
+    """Forward passes of the trunk that bring back the hidden states of some exits.
+
+    It puts hooks on the model's blocks, and takes them off at the end of its `with` block.
+    """
+
+    def __init__(self, parts: ModelParts, exits: Sequence[Exit]) -> None:
+        self.parts = parts
+        self.exits = tuple(exits)
+        self._tap = LayerTap(parts, self.exits)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._tap.remove()
+
+    def states(self, input_ids: Tensor, *, cache: Cache | None = None, keep: Tensor | None = None) -> Tensor:
+        """The head's inputs at the places that `keep` names.
+
+        Args:
+            input_ids: `[B, T]`. Rows that are shorter may be padded on the right with any token: under a
+                causal mask nothing looks there.
+            cache: what came before, of batch size B or none; it takes the new tokens in.
+            keep: index of positions `[T']`; None keeps all.
+
+        Returns:
+            `[E, B, T', D]`, in the order of `exits`, in the model's dtype.
+        """
+        self._tap.start(0 if keep is None else keep)
+        try:
+            final = self._forward(input_ids, cache)
+            return self._tap.stack(self.exits, final if keep is None else final[:, keep])
+        finally:
+            self._tap.stop()
+
+    def extend(self, input_ids: Tensor, cache: Cache) -> None:
+        """Take tokens `[B, T]` into a cache whose hidden states nobody reads."""
+        self._forward(input_ids, cache)
+
+    def _forward(self, input_ids: Tensor, cache: Cache | None) -> Tensor:
+        # Some trunks (GPT-1) have never heard of a cache, not even by name.
+        cached: dict[str, Any] = {} if cache is None else {"past_key_values": cache}
+        with torch.inference_mode():
+            final: Tensor = self.parts.trunk(
+                input_ids=input_ids, use_cache=cache is not None, **cached
+            ).last_hidden_state
+        return final
 
 
 def hidden_states(parts: ModelParts, input_ids: Tensor, exits: Sequence[Exit]) -> Tensor:
@@ -19,11 +77,5 @@ def hidden_states(parts: ModelParts, input_ids: Tensor, exits: Sequence[Exit]) -
     Returns:
         `[E, B, T, D]`, in the order of `exits`, in the model's dtype.
     """
-    tap = LayerTap(parts, exits)
-    tap.start()
-    try:
-        with torch.inference_mode():
-            final = parts.trunk(input_ids=input_ids, use_cache=False).last_hidden_state
-            return tap.stack(exits, final)
-    finally:
-        tap.remove()
+    with TappedTrunk(parts, exits) as trunk, torch.inference_mode():
+        return trunk.states(input_ids)

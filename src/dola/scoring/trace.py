@@ -68,7 +68,7 @@ def trace_text(
     parts = take_apart(model)
     strategy = strategy.resolve(parts.depth)
     encoded = tokenizer(text)["input_ids"]
-    ids = torch.tensor([[*encoded, *continuation]], device=model.get_input_embeddings().weight.device)
+    ids = torch.tensor([[*encoded, *continuation]], device=model.device)
     first = max(1, len(encoded) if continuation else prompt_length)
     if ids.shape[1] <= first:
         raise DataError(
@@ -110,7 +110,7 @@ def _explain(
         )
         top = {
             layer: tuple(
-                (tokenizer.decode([token]), probability)
+                (str(tokenizer.decode([token])), probability)
                 for token, probability in zip(
                     best.indices[exit, row].tolist(), best.values[exit, row].tolist(), strict=True
                 )
@@ -121,7 +121,7 @@ def _explain(
             TokenTrace(
                 position=first + row,
                 token_id=target,
-                token=tokenizer.decode([target]),
+                token=str(tokenizer.decode([target])),
                 score=float(scores[row, 0]),
                 rank=ranks[row],
                 premature_layer=premature[row],

@@ -1,0 +1,109 @@
+"""Log-likelihoods of many continuations: windows of requests, each a trie, each trie one walk."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from transformers import PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from dola.errors import StrategyError
+from dola.head import ContrastiveHead
+from dola.models.parts import ModelParts, take_apart
+from dola.models.probe import probe
+from dola.models.projection import projection_of
+from dola.models.trunk import TappedTrunk
+from dola.scoring.budget import Budget
+from dola.scoring.queries import Answers, QueryHeads
+from dola.scoring.result import LogLikelihood, Scored
+from dola.scoring.tokens import Request, TokenRequest, tokenize_requests
+from dola.scoring.trie import TokenTrie
+from dola.scoring.walk import walk_for
+from dola.strategies import Strategy
+
+# Tokens in one pass of the trunk, where the caller does not say.
+_BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}
+
+
+def iter_loglikelihood(
+    model: PreTrainedModel,
+    tokenizer: Tokenizer,
+    requests: Sequence[Request],
+    strategies: Sequence[Strategy],
+    *,
+    truncate: bool,
+    batch_tokens: int | None,
+) -> Iterator[tuple[int, Scored]]:
+    """See `LanguageModel.iter_loglikelihood`. What can be refused is refused before the first pass."""
+    parts = take_apart(model)
+    if not parts.listed:
+        probe(model, parts)
+    resolved = [strategy.resolve(parts.depth) for strategy in strategies]
+    if not resolved:
+        raise StrategyError("no strategy given: expected at least one to score with")
+    device = model.device.type
+    size = _BATCH_TOKENS.get(device, 1024) if batch_tokens is None else batch_tokens
+    if size < 1:
+        raise StrategyError(f"batch_tokens must be at least 1, found {size}")
+    context = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+    tokens = tokenize_requests(tokenizer, requests, context=context, truncate=truncate)
+    return _score(model, parts, tokens, resolved, Budget(size))
+
+
+def _score(
+    model: PreTrainedModel,
+    parts: ModelParts,
+    requests: Sequence[TokenRequest],
+    strategies: Sequence[Strategy],
+    budget: Budget,
+) -> Iterator[tuple[int, Scored]]:
+    head = ContrastiveHead(projection_of(parts), parts.vocab_size)
+    heads = QueryHeads(head, strategies, parts.depth.num_layers)
+    with TappedTrunk(parts, heads.exits) as trunk:
+        walk = walk_for(model, trunk, budget, heads)
+        for window in _windows(requests, budget.size):
+            trie = TokenTrie()
+            asked = [[trie.add(ids, request.start) for ids in request.sequences] for _, request in window]
+            heads.begin(trie)
+            walk(trie)
+            answers = heads.finish()
+            for (index, request), queries in zip(window, asked, strict=True):
+                yield index, _scored(request, queries, strategies, answers)
+
+
+def _windows(requests: Sequence[TokenRequest], tokens: int) -> Iterator[list[tuple[int, TokenRequest]]]:
+    """Neighbouring requests, as many as have about `tokens` tokens to score."""
+    window: list[tuple[int, TokenRequest]] = []
+    scored = 0
+    for index, request in enumerate(requests):
+        window.append((index, request))
+        scored += sum(len(ids) - request.start for ids in request.sequences)
+        if scored >= tokens:
+            yield window
+            window, scored = [], 0
+    if window:
+        yield window
+
+
+def _scored(
+    request: TokenRequest, queries: Sequence[Sequence[int]], strategies: Sequence[Strategy], answers: Answers
+) -> Scored:
+    return Scored(
+        prompt_is_prefix=request.prompt_is_prefix,
+        truncated=request.truncated,
+        by_strategy=tuple(
+            tuple(
+                _loglikelihood(
+                    strategy, [scores[query] for query in row], [premature[query] for query in row]
+                )
+                for row in queries
+            )
+            for strategy, scores, premature in zip(strategies, answers.scores, answers.premature, strict=True)
+        ),
+    )
+
+
+def _loglikelihood(strategy: Strategy, scores: list[float], premature: list[int]) -> LogLikelihood:
+    layers = None
+    if strategy.candidates:
+        layers = tuple(strategy.candidates[index] for index in premature)
+    return LogLikelihood(math.fsum(scores), tuple(scores), layers)

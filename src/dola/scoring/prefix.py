@@ -1,0 +1,98 @@
+"""The keys and values of a text that several others go on from."""
+
+import copy
+import inspect
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from dola.models.parts import ModelParts
+
+# Rotary embeddings whose frequencies depend on how long the whole text is: a prefix computed for a shorter
+# text is then not the prefix of a longer one.
+_LENGTH_DEPENDENT = ("dynamic", "longrope")
+
+
+def can_share_prefixes(model: PreTrainedModel, parts: ModelParts) -> bool:
+    """Whether a text's keys and values may be computed once and gone on from several times.
+
+    Not so for a model that keeps a recurrent state, or keeps its cache in a form of its own.
+    """
+    if "past_key_values" not in inspect.signature(parts.trunk.forward).parameters:
+        return False
+    config = model.config.get_text_config(decoder=True)
+    rope = getattr(config, "rope_parameters", None) or {}
+    nested = [value for value in rope.values() if isinstance(value, dict)]  # one a kind of layer
+    if any(each.get("rope_type") in _LENGTH_DEPENDENT for each in (rope, *nested)):
+        return False
+    kinds = {type(layer) for layer in DynamicCache(config=model.config).layers}
+    return kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
+
+
+@dataclass(frozen=True, eq=False)
+class Prefix:
+    """A text in the cache, never changed: what goes on from it goes on from a copy (of the references)."""
+
+    cache: DynamicCache
+    length: int
+
+    @classmethod
+    def empty(cls, model: PreTrainedModel) -> Self:
+        return cls(DynamicCache(config=model.config), 0)
+
+    def fork(self) -> DynamicCache:
+        """A cache of one row that grows on its own."""
+        fork = copy.copy(self.cache)
+        fork.layers = [copy.copy(layer) for layer in self.cache.layers]
+        return fork
+
+    def rows(self, count: int) -> DynamicCache | None:
+        """A cache for one pass over `count` rows that all go on from here; None where nothing came before."""
+        if self.length == 0:
+            return None
+        rows = self.fork()
+        rows.layers = [_for_rows(layer, count) for layer in self.cache.layers]
+        return rows
+
+    def cut(self, length: int) -> Self | None:
+        """The first `length` tokens alone, or None where a sliding window has let go of some of them."""
+        if length == self.length:
+            return self
+        if length == 0 or not all(_holds_all(layer, self.length) for layer in self.cache.layers):
+            return None
+        cut = self.fork()
+        layers: list[Any] = cut.layers
+        for layer in layers:
+            # In memory of their own: a view would keep the longer text alive.
+            layer.keys = layer.keys[..., :length, :].clone()
+            layer.values = layer.values[..., :length, :].clone()
+            if isinstance(layer, DynamicSlidingWindowLayer):
+                layer.cumulative_length = length
+        return type(self)(cut, length)
+
+
+def _holds_all(layer: Any, length: int) -> bool:
+    return bool(layer.keys.shape[-2] == length)
+
+
+def _for_rows(layer: Any, count: int) -> Any:
+    """A layer of the cache for one pass over rows with a common past.
+
+    What the rows add is handed on, not kept: so the past is copied for one layer at a time, not for all.
+    """
+    rows = copy.copy(layer)
+    rows.keys = layer.keys.expand(count, -1, -1, -1)
+    rows.values = layer.values.expand(count, -1, -1, -1)
+    vars(rows)["update"] = partial(_appended, rows.keys, rows.values)
+    return rows
+
+
+def _appended(
+    keys: Tensor, values: Tensor, new_keys: Tensor, new_values: Tensor, *_: object, **__: object
+) -> tuple[Tensor, Tensor]:
+    return torch.cat([keys, new_keys], -2), torch.cat([values, new_values], -2)

@@ -1,0 +1,73 @@
+"""A trie of token sequences: what several texts share is one path, and is read and asked once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+ROOT = 0
+
+
+@dataclass
+class TokenTrie:
+    """Token sequences by their common beginnings. A node is a text so far; the root (0) is the empty one.
+
+    A query is a node and a token that may come next: the question what that token scores there.
+    """
+
+    token: list[int] = field(default_factory=lambda: [-1])
+    depth: list[int] = field(default_factory=lambda: [0])
+    children: list[dict[int, int]] = field(default_factory=lambda: [{}])
+    asked: list[dict[int, int]] = field(default_factory=lambda: [{}])  # by node: next token -> query
+    queries: int = 0
+
+    def add(self, ids: Sequence[int], start: int) -> list[int]:
+        """Ask for every token of `ids` from `start` on. Returns the queries, one a token, old or new."""
+        node = ROOT
+        found = []
+        for place, token in enumerate(ids):
+            if place >= start:
+                found.append(self._ask(node, token))
+            if place < len(ids) - 1:  # nothing comes after the last token: it is asked for, never read
+                node = self._step(node, token)
+        return found
+
+    def _ask(self, node: int, token: int) -> int:
+        query = self.asked[node].setdefault(token, self.queries)
+        self.queries += query == self.queries
+        return query
+
+    def _step(self, node: int, token: int) -> int:
+        child = self.children[node].get(token)
+        if child is None:
+            child = len(self.token)
+            self.children[node][token] = child
+            self.token.append(token)
+            self.depth.append(self.depth[node] + 1)
+            self.children.append({})
+            self.asked.append({})
+        return child
+
+    def stem(self, node: int) -> list[int]:
+        """The nodes from `node` on up to the first that branches or ends, `node` included."""
+        path = [node]
+        while len(self.children[path[-1]]) == 1:
+            path.extend(self.children[path[-1]].values())
+        return path
+
+    def leaves(self) -> list[int]:
+        """Of every node, how many paths lead through it."""
+        counts = [0] * len(self.token)
+        for node in reversed(range(len(counts))):  # a child is younger than its parent
+            counts[node] = sum(counts[child] for child in self.children[node].values()) or 1
+        return counts
+
+    def paths(self, node: int) -> list[list[int]]:
+        """Every path of nodes from `node` (included) to a leaf."""
+        found = []
+        begun = [self.stem(node)]
+        while begun:
+            path = begun.pop()
+            branches = self.children[path[-1]].values()
+            begun += [path + self.stem(child) for child in branches]
+            if not branches:
+                found.append(path)
+        return found

@@ -1,0 +1,177 @@
+"""The trunk's way through a trie: every shared beginning once, then its branches side by side."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from transformers import Cache, PreTrainedModel
+
+from dola.models.trunk import TappedTrunk
+from dola.scoring.budget import Budget
+from dola.scoring.prefix import Prefix, can_share_prefixes
+from dola.scoring.trie import ROOT, TokenTrie
+
+# What one more pass costs, in tokens of a pass that runs anyway: the weights are read once more.
+_PASS_TOKENS = 32
+# Tokens of a common past that a pass may copy for its rows, for each token of its budget.
+_PAST_TOKENS = 32
+
+
+class Sink(Protocol):
+    """Takes the hidden states `[E, R, D]` of R nodes of the trie."""
+
+    def __call__(self, nodes: Sequence[int], hidden: Tensor) -> None: ...
+
+
+class SharedWalk:
+    """Goes through tries one after another, with a cache; keeps the beginning that the latest all shared.
+
+    Its passes hold at most `budget` tokens; where memory does not suffice, half as many, and so on.
+    """
+
+    def __init__(self, model: PreTrainedModel, trunk: TappedTrunk, budget: Budget, sink: Sink) -> None:
+        self._model = model
+        self._trunk = trunk
+        self._budget = budget
+        self._sink = sink
+        self._device = _input_device(model)
+        self._held: tuple[list[int], Prefix] = ([], Prefix.empty(model))
+
+    def __call__(self, trie: TokenTrie) -> None:
+        """Bring the hidden states of every node that something is asked of to the sink, once or more."""
+        stem, before = self._begin(trie)
+        after = self._extend(trie, stem, before)
+        self._held = (self._held[0] + [trie.token[node] for node in stem], after)
+        leaves = trie.leaves()
+        todo = self._split(trie, leaves, trie.stem(ROOT)[-1], after)
+        while todo:
+            child, before = todo.pop()
+            stem = trie.stem(child)
+            todo += self._split(trie, leaves, stem[-1], self._extend(trie, stem, before))
+
+    def _split(
+        self, trie: TokenTrie, leaves: Sequence[int], node: int, before: Prefix
+    ) -> list[tuple[int, Prefix]]:
+        """Read what comes after a node, but for the children that are worth a pass of their own: those are
+        returned."""
+        children = trie.children[node].values()
+        shared = [child for child in children if _worth_a_pass(trie, leaves, child)]
+        apart = [path for child in children if child not in shared for path in trie.paths(child)]
+        self._run_rows(trie, apart, before)
+        return [(child, before) for child in shared]
+
+    def _begin(self, trie: TokenTrie) -> tuple[list[int], Prefix]:
+        """What is left of the root's stem, and the kept beginning before it."""
+        stem = trie.stem(ROOT)[1:]
+        ids = [trie.token[node] for node in stem]
+        held, prefix = self._held
+        # A kept beginning has no hidden states any more, so it ends before the first node that is asked.
+        silent = next((at for at, node in enumerate(stem) if trie.asked[node]), len(stem))
+        common = next((at for at in range(silent) if held[at : at + 1] != ids[at : at + 1]), silent)
+        cut = prefix.cut(common)
+        self._held = ([], Prefix.empty(self._model))
+        del prefix
+        if cut is None:
+            cut = self._extend(trie, stem[:common], self._held[1])
+        self._held = (ids[:common], cut)
+        return stem[common:], cut
+
+    def _extend(self, trie: TokenTrie, stem: Sequence[int], before: Prefix) -> Prefix:
+        """The text after `before` with the nodes of `stem` read as well."""
+        while True:
+            size = self._budget.size
+            try:
+                cache = before.fork()
+                for start in range(0, len(stem), size):
+                    self._read(trie, stem[start : start + size], cache)
+                return Prefix(cache, before.length + len(stem))
+            except RuntimeError as error:
+                self._budget.shrink(error, min(size, len(stem)))
+
+    def _read(self, trie: TokenTrie, nodes: Sequence[int], cache: Cache) -> None:
+        ids = self._tensor([[trie.token[node] for node in nodes]])
+        asked = [at for at, node in enumerate(nodes) if trie.asked[node]]
+        if not asked:
+            self._trunk.extend(ids, cache)
+            return
+        hidden = self._trunk.states(ids, cache=cache, keep=self._tensor(asked))
+        self._sink([nodes[at] for at in asked], hidden[:, 0])
+
+    def _run_rows(self, trie: TokenTrie, paths: Sequence[list[int]], before: Prefix) -> None:
+        """The last stretch of several texts, each to its end, in batches of about the same length."""
+        left = sorted(paths, key=len, reverse=True)
+        while left:
+            rows = left[: _fitting(left, self._budget.size, before.length)]
+            try:
+                self._read_rows(trie, rows, before)
+                left = left[len(rows) :]
+            except RuntimeError as error:
+                if len(rows) == 1:
+                    raise
+                self._budget.shrink(error, len(rows) * len(rows[0]))
+
+    def _read_rows(self, trie: TokenTrie, rows: Sequence[list[int]], before: Prefix) -> None:
+        width = len(rows[0])
+        ids = self._tensor([[trie.token[node] for node in row] + [0] * (width - len(row)) for row in rows])
+        first = {  # where each node's states are: of a node that several rows share, the first row's will do
+            node: (row, at)
+            for row in reversed(range(len(rows)))
+            for at, node in enumerate(rows[row])
+            if trie.asked[node]
+        }
+        keep = sorted({at for _, at in first.values()})
+        index = {at: place for place, at in enumerate(keep)}
+        hidden = self._trunk.states(ids, cache=before.rows(len(rows)), keep=self._tensor(keep))
+        row, place = zip(*((row, index[at]) for row, at in first.values()), strict=True)
+        self._sink(list(first), hidden[:, list(row), list(place)])
+
+    def _tensor(self, numbers: object) -> Tensor:
+        return torch.tensor(numbers, device=self._device)
+
+
+class PlainWalk:
+    """Every text by itself, from its beginning: for models whose past cannot be shared."""
+
+    def __init__(self, model: PreTrainedModel, trunk: TappedTrunk, sink: Sink) -> None:
+        self._trunk = trunk
+        self._sink = sink
+        self._device = _input_device(model)
+
+    def __call__(self, trie: TokenTrie) -> None:
+        for _, *path in trie.paths(ROOT):
+            ids = torch.tensor([[trie.token[node] for node in path]], device=self._device)
+            asked = [at for at, node in enumerate(path) if trie.asked[node]]
+            hidden = self._trunk.states(ids, keep=torch.tensor(asked, device=self._device))
+            self._sink([path[at] for at in asked], hidden[:, 0])
+
+
+def walk_for(
+    model: PreTrainedModel, trunk: TappedTrunk, budget: Budget, sink: Sink
+) -> SharedWalk | PlainWalk:
+    """The fast way where it is exact, else the plain one."""
+    if can_share_prefixes(model, trunk.parts):
+        return SharedWalk(model, trunk, budget, sink)
+    return PlainWalk(model, trunk, sink)
+
+
+def _input_device(model: PreTrainedModel) -> torch.device:
+    """Where token ids go: of a model spread over several devices, the embedding's."""
+    weight = model.get_input_embeddings().weight
+    return weight.device if isinstance(weight, Tensor) else model.device
+
+
+def _worth_a_pass(trie: TokenTrie, leaves: Sequence[int], child: int) -> bool:
+    """Whether reading the child's stem once saves more than a pass costs."""
+    return (leaves[child] - 1) * len(trie.stem(child)) > _PASS_TOKENS
+
+
+def _fitting(rows: Sequence[Sequence[int]], budget: int, past: int) -> int:
+    """How many of the rows, longest first, go into one pass: at least one, as long as padding stays cheap."""
+    width, padding = len(rows[0]), 0
+    for count, row in enumerate(rows[1:], start=1):
+        padding += width - len(row)
+        tokens = (count + 1) * width
+        if padding > _PASS_TOKENS or tokens > budget or tokens + (count + 1) * past > budget * _PAST_TOKENS:
+            return count
+    return len(rows)
