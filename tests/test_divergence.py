@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import oracle
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import Tensor
 
+import oracle
 from dola.contrast import DIVERGENCES, js_divergence, released_divergence
 
 BOTH = pytest.mark.parametrize("name", list(DIVERGENCES))
@@ -83,7 +83,9 @@ EXTREMES = {
     "another one-hot": lambda v: torch.zeros(v).index_fill_(0, torch.tensor([5]), 1e4),
     "from -1e4 to 1e4": lambda v: torch.linspace(-1e4, 1e4, v),
     "from 1e4 to -1e4": lambda v: torch.linspace(1e4, -1e4, v),
-    "half ruled out": lambda v: torch.arange(v).remainder(2).mul(-math.inf).nan_to_num(nan=0.0, neginf=-math.inf),
+    "half ruled out": lambda v: (
+        torch.arange(v).remainder(2).mul(-math.inf).nan_to_num(nan=0.0, neginf=-math.inf)
+    ),
     "normal": lambda v: torch.randn(v, generator=torch.Generator().manual_seed(v)) * 3,
 }
 

@@ -47,7 +47,7 @@ def test_low_and_high_are_those_of_the_former_built_in(
 
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("layers", range(8, 90))
-def test_auto_is_low_and_high_together(layers: int, tied: bool) -> None:
+def test_auto_is_low_and_high_together(*, layers: int, tied: bool) -> None:
     depth = Depth(layers, tied)
     assert bucket("auto", depth) == tuple(sorted({*bucket("low", depth), *bucket("high", depth)}))
 

@@ -61,7 +61,9 @@ def test_the_documented_forms(text: str, expected: Strategy) -> None:
     assert parse_strategy(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", " ", ",", "1,,2", "1,x,3", "1;2", "low,", "low,x", "-", "1.5,30", "dola:", "dola:x"])
+@pytest.mark.parametrize(
+    "text", ["", " ", ",", "1,,2", "1,x,3", "1;2", "low,", "low,x", "-", "1.5,30", "dola:", "dola:x"]
+)
 def test_what_is_no_list_of_layers_is_refused_with_an_example(text: str) -> None:
     with pytest.raises((LayerError, StrategyError), match=r"expected|known"):
         parse_strategy(text)

@@ -38,7 +38,9 @@ def test_alpha_1_keeps_the_best_tokens_alone() -> None:
     st.floats(0, 1),
     st.sampled_from([-math.inf, -1000.0]),
 )
-def test_the_best_token_always_keeps_its_score(logits: list[float], alpha: float, filter_value: float) -> None:
+def test_the_best_token_always_keeps_its_score(
+    logits: list[float], alpha: float, filter_value: float
+) -> None:
     mature = torch.log_softmax(torch.tensor(logits), -1)
     scores = apply_plausibility(torch.zeros_like(mature), mature, alpha, filter_value)
     assert scores[mature.argmax()] == 0.0

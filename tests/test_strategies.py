@@ -6,7 +6,6 @@ import math
 from dataclasses import replace
 
 import numpy as np
-import oracle
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import Tensor
 
+import oracle
 from dola import DoLa, DoLaStatic, StrategyError, Vanilla
 from dola.errors import LayerError
 from dola.strategies import Depth, Exit
@@ -36,7 +36,7 @@ def exits_of_logits(draw: st.DrawFn) -> np.ndarray:
 @given(logits=exits_of_logits(), name=st.sampled_from(["released", "js"]), post_softmax=st.booleans())
 @settings(max_examples=150, deadline=None)
 def test_dola_contrasts_with_the_layer_that_diverges_most(
-    logits: np.ndarray, name: str, post_softmax: bool
+    *, logits: np.ndarray, name: str, post_softmax: bool
 ) -> None:
     *premature, mature = logits.astype(np.float64)
     strategy = dynamic(len(premature), divergence=name, post_softmax=post_softmax)
@@ -82,10 +82,13 @@ def test_permuting_the_vocabulary_permutes_the_scores(logits: np.ndarray, data: 
 
 
 @pytest.mark.parametrize("post_softmax", [False, True])
-def test_adding_a_constant_to_a_layers_logits_changes_nothing(post_softmax: bool) -> None:
+def test_adding_a_constant_to_a_layers_logits_changes_nothing(*, post_softmax: bool) -> None:
     logits = torch.randn(4, 6, 50) * 4
     strategy = dynamic(3, post_softmax=post_softmax)
-    plain, moved = strategy.contrast(logits), strategy.contrast(logits + torch.tensor([7.0, -3, 11, 20])[:, None, None])
+    plain, moved = (
+        strategy.contrast(logits),
+        strategy.contrast(logits + torch.tensor([7.0, -3, 11, 20])[:, None, None]),
+    )
     torch.testing.assert_close(moved.scores, plain.scores, rtol=1e-5, atol=1e-4)
     assert torch.equal(moved.premature, plain.premature)
 
@@ -127,7 +130,7 @@ def test_ruled_out_tokens_get_the_filter_value() -> None:
 
 @pytest.mark.parametrize("post_softmax", [False, True])
 @pytest.mark.parametrize("alpha", [0.0, 0.1])
-def test_tokens_that_the_head_rules_out_itself_poison_nothing(post_softmax: bool, alpha: float) -> None:
+def test_tokens_that_the_head_rules_out_itself_poison_nothing(*, post_softmax: bool, alpha: float) -> None:
     """Padded vocabularies and bad-word biases come as logits of -inf, in some layers or in all."""
     logits = torch.randn(3, 20)
     padded = torch.cat([logits, torch.full((3, 4), -math.inf)], -1)
@@ -143,7 +146,9 @@ def test_tokens_that_the_head_rules_out_itself_poison_nothing(post_softmax: bool
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64], ids=str)
-@pytest.mark.parametrize("strategy", [Vanilla().resolve(DEPTH), DoLaStatic(0).resolve(DEPTH), dynamic(1)], ids=str)
+@pytest.mark.parametrize(
+    "strategy", [Vanilla().resolve(DEPTH), DoLaStatic(0).resolve(DEPTH), dynamic(1)], ids=str
+)
 def test_whatever_the_logits_are_the_scores_are_float32(strategy: Vanilla, dtype: torch.dtype) -> None:
     logits = (torch.randn(len(strategy.exits), 30) * 4).to(dtype)
     scores = strategy.contrast(logits).scores
