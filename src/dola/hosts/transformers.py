@@ -6,7 +6,7 @@ caches, assisted generation, compilation. None of it is written here.
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -55,21 +55,23 @@ class Attachment:
         setattr(model, _MARK, self)
         _forget_compiled(model)
 
-    def _before(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _before(self, _model: nn.Module, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if kwargs.get("labels") is not None:
             raise StrategyError("no loss is defined on contrasted scores: detach, or call without labels")
+        self.last = None
         self._tap.start(kwargs.get("logits_to_keep", 0))
 
     def _forward(self, final: Tensor) -> Tensor:
         """In the place of the head's own: the last layer's states `[B, T, D]` -> scores `[B, T, V]`."""
         if not self._tap.recording:
-            return self._host_forward(final)
+            logits: Tensor = self._host_forward(final)
+            return logits
         hidden = self._tap.stack(self.strategy.exits, final)
         self._tap.stop()
         self.last = self._head(hidden, self.strategy)
         return self.last.scores
 
-    def _after(self, model: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+    def _after(self, _model: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
         """Undo what the model does to its head's output (scale, cap): the contrast has had both already."""
         self._tap.stop()
         if output is None or self.last is None:  # the forward pass failed
@@ -135,7 +137,7 @@ def custom_generate(
     stopping_criteria: Any,
     generation_config: Any,
     inputs_tensor: Tensor | None = None,
-    dola_layers: str | Sequence[int] = "low",
+    dola_layers: Literal["low", "high", "auto"] | Sequence[int] = "low",
     relative_top: float = 0.1,
     **model_kwargs: Any,
 ) -> Any:
@@ -144,7 +146,7 @@ def custom_generate(
         model.generate(**inputs, custom_generate=dola.custom_generate, dola_layers="high")
 
     Called by the host, which prepares everything and passes `**model_kwargs` on. It does not pass on a
-    streamer or an assistant model to a callable; for those, use `attach`.
+    streamer, an assistant model or the tokenizer of stop strings to a callable; for those, use `attach`.
 
     Args:
         dola_layers: `low`, `high`, `auto`, or the candidate premature layers; the last layer is mature.
@@ -153,9 +155,14 @@ def custom_generate(
     Returns:
         What the host's own decoding method returns.
     """
+    layers: Literal["low", "high", "auto"] | tuple[int, ...]
     layers = dola_layers if isinstance(dola_layers, str) else tuple(dola_layers)
     mode = generation_config.get_generation_mode(None)
-    decode = getattr(type(model), GENERATION_MODES_MAPPING[mode])
+    decode = getattr(type(model), GENERATION_MODES_MAPPING[mode], None)
+    if decode is None:
+        raise StrategyError(
+            f"transformers has no {mode.value} of its own any more: choose another way to decode"
+        )
     if inputs_tensor is not None and mode == "assisted_generation":
         model_kwargs["inputs_tensor"] = inputs_tensor
     with attach(model, DoLa(layers, alpha=relative_top)):

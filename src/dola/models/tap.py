@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
+from dola.errors import ModelError
 from dola.models.parts import ModelParts
 from dola.strategies import Exit
 
@@ -36,13 +37,20 @@ class LayerTap:
         self._keep: Keep = 0
         self.recording = False
         depth = parts.depth.num_layers
+        tapped = {
+            layer: parts.blocks[layer] for layer in sorted({exit.layer for exit in exits}) if layer < depth
+        }
         self._handles: list[RemovableHandle] = [
-            parts.blocks[layer].register_forward_pre_hook(self._recorder(layer), with_kwargs=True)
-            for layer in sorted({exit.layer for exit in exits if exit.layer < depth})
+            block.register_forward_pre_hook(self._recorder(layer), with_kwargs=True)
+            for layer, block in tapped.items()
         ]
+        # A compiled graph looks for a replaced forward at every call, but not for new hooks.
+        self._marked = [block for block in tapped.values() if "forward" not in vars(block)]
+        for block in self._marked:
+            vars(block)["forward"] = block.forward
 
     def _recorder(self, layer: int) -> Any:
-        def record(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        def record(_module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if self.recording:
                 hidden = args[0] if args else kwargs["hidden_states"]
                 self._states[layer] = kept_positions(hidden, self._keep)
@@ -67,10 +75,18 @@ class LayerTap:
             [
                 final
                 if exit.layer == depth
-                else self._parts.head_input(self._states[exit.layer].to(final.device), norm=exit.norm)
+                else self._parts.head_input(self._state(exit.layer).to(final.device), norm=exit.norm)
                 for exit in exits
             ]
         )
+
+    def _state(self, layer: int) -> Tensor:
+        if layer not in self._states:
+            raise ModelError(
+                f"block {layer} did not run in this forward pass, so layer {layer} cannot be contrasted (a trunk"
+                " that is left early, or a compiled one that was traced with other hooks)"
+            )
+        return self._states[layer]
 
     def saw(self, layer: int) -> bool:
         """Whether a hidden state of this layer was recorded."""
@@ -80,3 +96,5 @@ class LayerTap:
         """Take the hooks off the model."""
         for handle in self._handles:
             handle.remove()
+        for block in self._marked:
+            vars(block).pop("forward", None)
