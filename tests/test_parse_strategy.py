@@ -132,5 +132,5 @@ def test_a_third_party_registers_a_strategy_through_an_entry_point() -> None:
 
 @pytest.mark.usefixtures("third_party")
 def test_an_entry_point_that_is_no_strategy_is_refused() -> None:
-    with pytest.raises(StrategyError, match="'wrong'.*not a dola Strategy"):
+    with pytest.raises(StrategyError, match=r"'wrong'.*not a dola Strategy"):
         parse_strategy("wrong")
