@@ -62,9 +62,7 @@ class ContrastiveHead:
             Scores `[..., V]` in float32; the chosen candidate `[...]` and the divergences `[K, ...]`.
         """
         exits, *positions, width = hidden.shape
-        parts = [
-            strategy.contrast(logits) for _, logits in self.chunks(hidden.reshape(exits, -1, width))
-        ]
+        parts = [strategy.contrast(logits) for _, logits in self.chunks(hidden.reshape(exits, -1, width))]
         whole = parts[0] if len(parts) == 1 else _join(parts)
         return Contrast(
             whole.scores.reshape(*positions, whole.scores.shape[-1]),

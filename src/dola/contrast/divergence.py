@@ -25,9 +25,7 @@ _LARGEST_LOG_RATIO = 1e30
 
 def _log_ratio(log_p: Tensor, log_q: Tensor) -> Tensor:
     """log q - log p, where a token that is impossible on both sides counts as equally likely."""
-    return torch.sub(log_q, log_p).nan_to_num_(
-        nan=0.0, posinf=_LARGEST_LOG_RATIO, neginf=-_LARGEST_LOG_RATIO
-    )
+    return torch.sub(log_q, log_p).nan_to_num_(nan=0.0, posinf=_LARGEST_LOG_RATIO, neginf=-_LARGEST_LOG_RATIO)
 
 
 def _log_mean_decay(size: Tensor) -> Tensor:

@@ -60,9 +60,7 @@ class _Contrasted(Strategy):
         changed = (
             f"{field.name}={getattr(self, field.name)}"
             for field in fields(self)
-            if field.kw_only
-            and field.name != "mature_layer"
-            and getattr(self, field.name) != field.default
+            if field.kw_only and field.name != "mature_layer" and getattr(self, field.name) != field.default
         )
         return ":".join(part for part in (layers, ",".join(changed)) if part)
 
