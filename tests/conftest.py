@@ -9,6 +9,8 @@ import pytest
 
 # Before anything imports torch, which reads it once: sums over other numbers of threads round differently.
 os.environ["OMP_NUM_THREADS"] = "2"
+# A thread that waits by spinning takes the core from the one it waits for, where cores are few and shared.
+os.environ["GOMP_SPINCOUNT"] = "0"
 # No test talks to a model hub; without this a mistaken one hangs in retries where there is no network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 

@@ -15,14 +15,17 @@ _HOME = {
     "Attachment": "dola.hosts.transformers",
     "attach": "dola.hosts.transformers",
     "custom_generate": "dola.hosts.transformers",
+    "Contrast": "dola.strategies",
+    "Depth": "dola.strategies",
     "DoLa": "dola.strategies",
     "DoLaStatic": "dola.strategies",
+    "Exit": "dola.strategies",
     "Strategy": "dola.strategies",
     "Vanilla": "dola.strategies",
     "parse_strategy": "dola.strategies",
     "Generation": "dola.language_model",
     "LanguageModel": "dola.language_model",
-    "Trace": "dola.language_model",
+    "Trace": "dola.scoring.trace",
     "load": "dola.language_model",
     "DataError": "dola.errors",
     "DolaError": "dola.errors",
@@ -33,7 +36,7 @@ _HOME = {
     "WeightsError": "dola.errors",
 }
 
-__all__ = ["__version__", *_HOME]  # noqa: PLE0604
+__all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:
     from dola.errors import DataError as DataError
@@ -48,10 +51,13 @@ if TYPE_CHECKING:
     from dola.hosts.transformers import custom_generate as custom_generate
     from dola.language_model import Generation as Generation
     from dola.language_model import LanguageModel as LanguageModel
-    from dola.language_model import Trace as Trace
     from dola.language_model import load as load
+    from dola.scoring.trace import Trace as Trace
+    from dola.strategies import Contrast as Contrast
+    from dola.strategies import Depth as Depth
     from dola.strategies import DoLa as DoLa
     from dola.strategies import DoLaStatic as DoLaStatic
+    from dola.strategies import Exit as Exit
     from dola.strategies import Strategy as Strategy
     from dola.strategies import Vanilla as Vanilla
     from dola.strategies import parse_strategy as parse_strategy

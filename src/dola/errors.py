@@ -56,11 +56,11 @@ class DataError(DolaError):
 
 
 class RunError(DolaError):
-    """A run that cannot start or go on: another configuration's records, another process, no place to write."""
+    """A run that cannot start or go on: other settings' records, another process, no place to write."""
 
 
 class MissingExtraError(DolaError):
-    """A feature whose optional packages are not installed; the message is the command that installs them."""
+    """A feature whose optional packages are missing; the message is the command that installs them."""
 
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(feature, extra)

@@ -18,7 +18,7 @@ from dola.strategies import Contrast
 
 @dataclass
 class StepRecord:
-    """What was recorded, by the length of the sequence before the token: rows `[B]`, on the model's device."""
+    """What was recorded, by the length of the sequence before the token: rows `[B]`, on the device."""
 
     scores: dict[int, Tensor] = field(default_factory=dict)
     premature: dict[int, Tensor] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class ChosenTokens(StoppingCriteria):
         self._record = record
         self._steps = steps
 
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.BoolTensor:
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.BoolTensor:  # noqa: ARG002
         for length, step in self._steps.pending.items():
             # Beam search shows twice the beams as possible continuations here; its host keeps their scores.
             if length >= input_ids.shape[1] or step.shape[0] != input_ids.shape[0]:

@@ -30,7 +30,7 @@ class StopStrings(StoppingCriteria):
         # A token holds at least one byte of text, but for special tokens and a few that only split words.
         self._tail = 2 * max(len(word.encode()) for word in stop) + 4
 
-    def __call__(self, input_ids: Tensor, scores: object) -> torch.BoolTensor:
+    def __call__(self, input_ids: Tensor, scores: object) -> torch.BoolTensor:  # noqa: ARG002
         first = max(self._start, min(self._seen, input_ids.shape[1]) - self._tail)
         self._seen = input_ids.shape[1]
         texts = self._tokenizer.batch_decode(

@@ -21,7 +21,7 @@ class CallbackStreamer(TextStreamer):
         self._waiting = ""
         self._stopped = False
 
-    def on_finalized_text(self, text: str, stream_end: bool = False) -> Any:
+    def on_finalized_text(self, text: str, stream_end: bool = False) -> Any:  # noqa: FBT001, FBT002
         if self._stopped:
             return
         waiting, self._stopped = cut_at_stop(self._waiting + text, self._stop)

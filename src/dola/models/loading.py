@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Where `from_pretrained` finds a model: a folder or hub id, and a GGUF file in that folder if it is one."""
+    """Where `from_pretrained` finds a model: a folder or hub id, and the GGUF file in it if it is one."""
 
     name: str
     location: str
@@ -47,7 +48,9 @@ def find_source(name: str, *, progress: Progress) -> ModelSource:
     path = Path(name).expanduser()
     if path.is_file():
         if path.suffix != ".gguf":
-            raise ModelError(f"{name} is a file but not a .gguf file: expected a model folder or a .gguf file")
+            raise ModelError(
+                f"{name} is a file but not a .gguf file: expected a model folder or a .gguf file"
+            )
         return ModelSource(name, str(path.parent), path.name)
     if path.is_dir():
         if not (path / "config.json").is_file():
@@ -58,6 +61,7 @@ def find_source(name: str, *, progress: Progress) -> ModelSource:
     return ModelSource(name, name)
 
 
+@lru_cache  # a GGUF file's metadata takes ten seconds to read
 def load_depth(source: ModelSource, *, trust_remote_code: bool = False) -> Depth:
     """The model's depth from its configuration alone, before any weights load."""
     with _failures_explained(source):
@@ -79,7 +83,8 @@ def load_model(
         model = AutoModelForCausalLM.from_pretrained(**arguments, **placement.load_arguments_here())
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
-    return model.eval(), tokenizer
+    model.train(mode=False)
+    return model, tokenizer
 
 
 @contextmanager

@@ -15,23 +15,21 @@ def projection_of(parts: ModelParts) -> Projection:
     module's `forward` is taken as it is now: a later replacement of it does not change the projection.
     """
     head, forward = parts.head, parts.head.forward
-    plain = type(head) is nn.Linear and "forward" not in vars(head)
+    if type(head) is not nn.Linear or "forward" in vars(head):
+        return lambda rows: parts.head_output(forward(rows))
 
     def project(rows: Tensor) -> Tensor:
-        if plain and _weight_first_pays(rows, head.weight):
+        if _weight_first_pays(rows, head.weight):
             # [V, D] @ [D, R]: with a handful of rows the CPU product is about twice as fast this way round.
             logits = (head.weight @ rows.T).T
-            logits = logits if head.bias is None else logits + head.bias
-        elif plain:
-            logits = linear(rows.to(head.weight.dtype), head.weight, head.bias)
+            if isinstance(head.bias, Tensor):
+                logits = logits + head.bias
         else:
-            logits = forward(rows)
+            logits = linear(rows.to(head.weight.dtype), head.weight, head.bias)
         return parts.head_output(logits)
 
     return project
 
 
 def _weight_first_pays(rows: Tensor, weight: Tensor) -> bool:
-    return (
-        rows.shape[0] > 1 and weight.device.type == "cpu" and rows.dtype == weight.dtype == torch.float32
-    )
+    return rows.shape[0] > 1 and weight.device.type == "cpu" and rows.dtype == weight.dtype == torch.float32

@@ -83,8 +83,8 @@ class LayerTap:
     def _state(self, layer: int) -> Tensor:
         if layer not in self._states:
             raise ModelError(
-                f"block {layer} did not run in this forward pass, so layer {layer} cannot be contrasted (a trunk"
-                " that is left early, or a compiled one that was traced with other hooks)"
+                f"block {layer} did not run in this forward pass, so layer {layer} cannot be contrasted"
+                " (a trunk that is left early, or a compiled one that was traced with other hooks)"
             )
         return self._states[layer]
 

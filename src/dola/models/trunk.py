@@ -49,22 +49,23 @@ class TappedTrunk:
         """
         self._tap.start(0 if keep is None else keep)
         try:
-            final = self._forward(input_ids, cache)
-            return self._tap.stack(self.exits, final if keep is None else final[:, keep])
+            with torch.inference_mode():
+                final = self._forward(input_ids, cache)
+                return self._tap.stack(self.exits, final if keep is None else final[:, keep])
         finally:
             self._tap.stop()
 
     def extend(self, input_ids: Tensor, cache: Cache) -> None:
         """Take tokens `[B, T]` into a cache whose hidden states nobody reads."""
-        self._forward(input_ids, cache)
+        with torch.inference_mode():
+            self._forward(input_ids, cache)
 
     def _forward(self, input_ids: Tensor, cache: Cache | None) -> Tensor:
         # Some trunks (GPT-1) have never heard of a cache, not even by name.
         cached: dict[str, Any] = {} if cache is None else {"past_key_values": cache}
-        with torch.inference_mode():
-            final: Tensor = self.parts.trunk(
-                input_ids=input_ids, use_cache=cache is not None, **cached
-            ).last_hidden_state
+        final: Tensor = self.parts.trunk(
+            input_ids=input_ids, use_cache=cache is not None, **cached
+        ).last_hidden_state
         return final
 
 
@@ -77,5 +78,5 @@ def hidden_states(parts: ModelParts, input_ids: Tensor, exits: Sequence[Exit]) -
     Returns:
         `[E, B, T, D]`, in the order of `exits`, in the model's dtype.
     """
-    with TappedTrunk(parts, exits) as trunk, torch.inference_mode():
+    with TappedTrunk(parts, exits) as trunk:
         return trunk.states(input_ids)

@@ -13,9 +13,10 @@ from pathlib import Path
 from filelock import FileLock
 
 from dola.models.aliases import Weights
-from dola.models.weights import fetch
+from dola.models.weights import cache_folder, fetch, file_errors_explained
 
 _CHECKSUMS = "checksums.json"
+_CHECKED: set[tuple[str, str, int, int]] = set()
 
 
 def unpacked_folder(weights: Weights, *, progress: Callable[[str], None]) -> Path:
@@ -24,12 +25,14 @@ def unpacked_folder(weights: Weights, *, progress: Callable[[str], None]) -> Pat
     Raises:
         WeightsError: the weights cannot be fetched or kept.
     """
+    folder = cache_folder() / "models" / weights.alias / f"float32-{weights.sha256[:12]}"
+    if _whole(folder):
+        return folder
     gguf = fetch(weights.alias, progress=progress)
-    folder = gguf.parent / f"float32-{weights.sha256[:12]}"
-    with FileLock(gguf.parent / f"{folder.name}.lock"):
-        if not _whole(folder):
+    with file_errors_explained(weights), FileLock(folder.with_suffix(".lock")):
+        if not _whole(folder):  # again: who held the lock before us may have made it
             progress(f"preparing {weights.title} for use (once, about a minute)")
-            partial = gguf.parent / ".unpacking"
+            partial = folder.with_name(".unpacking")
             shutil.rmtree(partial, ignore_errors=True)
             try:
                 _unpack(gguf, partial)
@@ -44,9 +47,18 @@ def _whole(folder: Path) -> bool:
     """Whether every file is there as it was written."""
     try:
         sums: dict[str, str] = json.loads((folder / _CHECKSUMS).read_text(encoding="utf-8"))
-        return all(_sha256(folder / name) == digest for name, digest in sums.items())
+        return all(_unchanged(folder / name, digest) for name, digest in sums.items())
     except (OSError, ValueError):
         return False
+
+
+def _unchanged(path: Path, digest: str) -> bool:
+    """Whether the file has this SHA-256. Read once a process, unless its size or time have changed."""
+    seen = path.stat()
+    stamp = (str(path), digest, seen.st_size, seen.st_mtime_ns)
+    if stamp not in _CHECKED and _sha256(path) == digest:
+        _CHECKED.add(stamp)
+    return stamp in _CHECKED
 
 
 def _sha256(path: Path) -> str:
@@ -61,9 +73,8 @@ def _unpack(gguf: Path, folder: Path) -> None:
     source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
     # The numbers are plain float32 from here on; a model that is marked as quantised cannot be saved.
-    model.hf_quantizer = None
-    vars(model).pop("is_quantized", None)
-    vars(model).pop("quantization_method", None)
+    for mark in ("hf_quantizer", "is_quantized", "quantization_method"):
+        vars(model).pop(mark, None)
     del model.config.quantization_config
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(**source).save_pretrained(folder)

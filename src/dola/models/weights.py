@@ -71,7 +71,7 @@ def fetch(alias: str, *, progress: Progress = _log.info) -> Path:
     path = _path(weights)
     if cached(alias):
         return path
-    with _file_errors_explained(weights), _alone(weights, progress):
+    with file_errors_explained(weights), _alone(weights, progress):
         state = _state(weights, path)  # again: who held the lock before us may have fetched it
         if state == "damaged":
             progress(f"{path} is damaged; fetching {alias} again")
@@ -84,7 +84,7 @@ def cached(alias: str) -> Path | None:
     """The path of the alias's file where it is there whole, else None. Never downloads."""
     weights = _known(alias)
     path = _path(weights)
-    with _file_errors_explained(weights):
+    with file_errors_explained(weights):
         return path if _state(weights, path) == "ready" else None
 
 
@@ -92,7 +92,7 @@ def remove(alias: str) -> int:
     """Delete what the cache holds for the alias and return the bytes freed."""
     weights = _known(alias)
     folder = _path(weights).parent
-    with _file_errors_explained(weights):
+    with file_errors_explained(weights):
         if not folder.exists():
             return 0
         with _alone(weights, _log.info):
@@ -106,7 +106,7 @@ def listing() -> tuple[CachedWeights, ...]:
     held = []
     for weights in ALIASES.values():
         path = _path(weights)
-        with _file_errors_explained(weights):
+        with file_errors_explained(weights):
             held.append(CachedWeights(weights, path, _state(weights, path), _bytes_in(path.parent)))
     return tuple(held)
 
@@ -154,7 +154,7 @@ def _alone(weights: Weights, progress: Progress) -> Iterator[None]:
 
 
 @contextmanager
-def _file_errors_explained(weights: Weights) -> Iterator[None]:
+def file_errors_explained(weights: Weights) -> Iterator[None]:
     """Say what a failed write, read or rename means here and which folder to change."""
     try:
         yield

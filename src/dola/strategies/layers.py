@@ -51,7 +51,7 @@ def check_candidates(candidates: Sequence[int], mature: int, depth: Depth) -> tu
         raise LayerError(f"no candidate premature layer given; this model has {n} layers (0..{n})")
     for layer in candidates:
         if not 0 <= layer <= n:
-            raise LayerError(f"layer {layer} of {found!r}: this model has {n} layers, so it must be in 0..{n}")
+            raise LayerError(f"layer {layer} of {found!r}: this model has {n} layers, numbered 0..{n}")
     if len(set(candidates)) < len(candidates):
         raise LayerError(f"candidate layers {found!r} repeat a layer; this model has {n} layers (0..{n})")
     if list(candidates) != sorted(candidates):
@@ -62,6 +62,6 @@ def check_candidates(candidates: Sequence[int], mature: int, depth: Depth) -> tu
         raise LayerError(f"layer {mature} is the mature layer and also a candidate in {found!r} (N = {n})")
     if candidates[-1] > mature:
         raise LayerError(
-            f"candidate layer {candidates[-1]} lies above the mature layer {mature}; this model has {n} layers"
+            f"candidate layer {candidates[-1]} lies above the mature layer {mature} (this model has {n})"
         )
     return tuple(candidates)

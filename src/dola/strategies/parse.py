@@ -1,12 +1,12 @@
 """From text to a strategy: the released layer strings, bucket names, registered names, and settings.
 
-    -1                          vanilla (also N alone)
-    14,30                       static: premature layer 14, mature layer 30
-    0,2,4,6,8,10,12,14,30       dynamic: candidates, then the mature layer
-    dola:14,30                  dynamic, though there is one candidate only
-    low | high | auto           dynamic: a bucket of candidates, the last layer mature
-    high:alpha=0.2,divergence=js        any of them, with settings
-    NAME:key=value,...          a registered strategy by its name (see `registry`)
+-1                          vanilla (also N alone)
+14,30                       static: premature layer 14, mature layer 30
+0,2,4,6,8,10,12,14,30       dynamic: candidates, then the mature layer
+dola:14,30                  dynamic, though there is one candidate only
+low | high | auto           dynamic: a bucket of candidates, the last layer mature
+high:alpha=0.2,divergence=js        any of them, with settings
+NAME:key=value,...          a registered strategy by its name (see `registry`)
 """
 
 import typing

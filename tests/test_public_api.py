@@ -1,0 +1,87 @@
+"""The public names and their signatures: a change here is a change that users see."""
+
+import inspect
+import subprocess
+import sys
+
+import dola
+
+SIGNATURES = {
+    "Attachment": "(model, strategy)",
+    "Contrast": "(scores, premature=None, divergence=None)",
+    "DataError": "(message, *, path=None, line=None, column=None)",
+    "Depth": "(num_layers, tied_embeddings)",
+    "DoLa": "(candidate_premature_layers, *, mature_layer=None, alpha=0.1, early_exit_norm=False,"
+    " post_softmax=False, filter_value=-inf, divergence='released')",
+    "DoLaStatic": "(premature_layer, *, mature_layer=None, alpha=0.1, early_exit_norm=False,"
+    " post_softmax=False, filter_value=-inf)",
+    "DolaError": None,
+    "Exit": "(layer, norm)",
+    "Generation": "(prompt, text, token_ids, scores, premature_layers, finish_reason)",
+    "LanguageModel": "(model, tokenizer, name='')",
+    "LayerError": None,
+    "MissingExtraError": "(feature, extra)",
+    "ModelError": None,
+    "Strategy": "()",
+    "StrategyError": None,
+    "Trace": "(text, strategy, mature_layer, tokens)",
+    "Vanilla": "(mature_layer=None)",
+    "WeightsError": None,
+    "__version__": None,
+    "attach": "(model, strategy)",
+    "custom_generate": "(model, input_ids, logits_processor, stopping_criteria, generation_config,"
+    " inputs_tensor=None, dola_layers='low', relative_top=0.1, **model_kwargs)",
+    "load": "(name, *, dtype=None, device='auto', num_gpus=1, max_gpu_memory=27, trust_remote_code=False,"
+    " progress=_silent)",
+    "parse_strategy": "(text)",
+}
+
+METHODS = {
+    "generate": "(self, prompts, strategy=Vanilla(mature_layer=None), *, max_new_tokens=64, do_sample=False,"
+    " temperature=1.0, top_p=1.0, top_k=0, num_beams=1, repetition_penalty=1.0, stop=(), seed=None,"
+    " prompt_lookup_num_tokens=None, on_text=None)",
+    "trace": "(self, text, strategy, *, top_k=5, prompt_length=0, continuation=())",
+    "chat_prompt": "(self, messages)",
+    "loglikelihood": "(self, requests, strategies, *, truncate=False, batch_tokens=None)",
+    "iter_loglikelihood": "(self, requests, strategies, *, truncate=False, batch_tokens=None)",
+}
+
+
+def signature(function: object) -> str:
+    """Names, kinds and defaults; annotations are for readers and type checkers."""
+    assert callable(function)
+    parameters = [
+        parameter.replace(
+            annotation=inspect.Parameter.empty,
+            default=_Name(parameter.default) if inspect.isfunction(parameter.default) else parameter.default,
+        )
+        for parameter in inspect.signature(function).parameters.values()
+    ]
+    return str(inspect.Signature(parameters))
+
+
+class _Name:
+    def __init__(self, function: object) -> None:
+        self._text = getattr(function, "__name__", "")
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def test_the_public_names_are_these_and_no_others() -> None:
+    assert sorted(dola.__all__) == sorted(SIGNATURES)
+    assert set(dir(dola)) == set(SIGNATURES)
+
+
+def test_public_signatures_are_frozen() -> None:
+    for name, expected in SIGNATURES.items():
+        if expected is not None:
+            assert signature(getattr(dola, name)) == expected, name
+    for name, expected in METHODS.items():
+        assert signature(getattr(dola.LanguageModel, name)) == expected, name
+
+
+def test_importing_dola_loads_neither_torch_nor_transformers() -> None:
+    code = "import dola, sys; print([m for m in ('torch', 'transformers', 'numpy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
