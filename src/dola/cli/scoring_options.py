@@ -73,9 +73,13 @@ class ContrastOptions:
         Raises:
             LayerError, StrategyError: a text that is no strategy.
         """
-        from dola.strategies import parse_strategy
+        from dola.strategies import Vanilla, parse_strategy
 
-        return [(text, self._with_settings(parse_strategy(text), text, task)) for text in texts]
+        parsed = [self._with_settings(parse_strategy(text), text, task) for text in texts]
+        return [
+            ("vanilla" if isinstance(strategy, Vanilla) else text, strategy)
+            for text, strategy in zip(texts, parsed, strict=True)
+        ]
 
     def _with_settings(self, strategy: Strategy, text: str, task: str) -> Strategy:
         released = PRESETS[task]

@@ -1,4 +1,7 @@
-"""A result on a terminal: means with intervals, differences from the first row, layers, and words."""
+"""A result on a terminal: means with intervals, differences from the first row, layers, and words.
+
+It fits 80 columns with three metrics: so a difference stands below its mean, and labels may break.
+"""
 
 from __future__ import annotations
 
@@ -22,30 +25,34 @@ def result_table(view: TableView, console: Console) -> RenderableType:
 
 
 def _means(view: TableView) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("95% intervals", overflow="fold")
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("in %, 95% intervals", overflow="fold", min_width=14)
     for metric in view.metrics:
         table.add_column(metric, no_wrap=True)
-    if any(row.changed for row in view.rows):
-        table.add_column("fixed, broken", no_wrap=True)
     for kind, title in KINDS.items():
         rows = view.of_kind(kind)
         if rows:
+            table.add_section()
             table.add_row(Text(title, style="dim italic"))
         for row in rows:
-            cells = [_cell(row.cells[metric]) for metric in view.metrics]
-            table.add_row(Padding(Text(row.label), (0, 0, 0, 1)), *cells, row.changed)
+            cells = [_cell(row.cells[metric], row.changed.get(metric, "")) for metric in view.metrics]
+            table.add_row(Padding(Text(row.label), (0, 0, 0, 1)), *cells)
     return table
 
 
-def _cell(cell: Cell) -> Text:
-    text = Text.assemble((cell.value, "bold"), "  ", (cell.interval, "dim"))
+def _cell(cell: Cell, changed: str) -> Text:
+    """Mean, then the difference from the first row, then its p-value, a line each."""
+    text = Text.assemble((cell.value, "bold"), (_bracketed(cell.interval), "dim"))
     if cell.difference:
         style = "cyan" if cell.beyond_chance else "dim"
         text.append(f"\n{cell.difference}", style=style)
-        text.append(f"  {cell.difference_interval}" if cell.difference_interval else "", style="dim")
-        text.append(f"\n{cell.p}", style=style)
+        text.append(_bracketed(cell.difference_interval), style="dim")
+        text.append(f"\n{cell.p} {changed}".rstrip(), style=style)
     return text
+
+
+def _bracketed(interval: str) -> str:
+    return f" ({interval})" if interval else ""
 
 
 def _layers(layers: LayersView, console: Console) -> RenderableType:

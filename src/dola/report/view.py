@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 KINDS = {
     "strategy": "Strategies",
-    "variant": "Variants from the same pass",
-    "control": "Controls: scorers that know nothing but length, or nothing",
+    "variant": "Variants",
+    "control": "Controls",
 }
 
 
@@ -17,7 +18,7 @@ KINDS = {
 class Cell:
     """One metric of one row, in percent; differences from the first row in percentage points.
 
-    `beyond_chance`: the difference's 95% interval leaves zero out.
+    `beyond_chance`: the difference's 95% interval leaves zero out, and p is below 0.05.
     """
 
     value: str
@@ -31,12 +32,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class RowView:
-    """One row: `changed` says how many examples it fixed and broke against the first row."""
+    """One row: `changed` says, by metric, how many examples it fixed and broke against the first row."""
 
     label: str
     kind: str
     cells: dict[str, Cell]
-    changed: str
+    changed: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,10 @@ def view_of(result: Mapping[str, Any]) -> TableView:
     ours = result["dola"]
     settings = ours["settings"]
     return TableView(
-        title=f"{settings['task_title']} · {settings['model']}",
+        title=f"{settings['task_title']} · {PurePath(settings['model']).name or settings['model']}",
         facts=_facts(ours),
         metrics=tuple(ours["metrics"]),
-        rows=tuple(_row(row, ours["metrics"]) for row in ours["rows"]),
+        rows=tuple(_row(row, ours["metrics"], ours["binary"]) for row in ours["rows"]),
         layers=tuple(_layers(ours)),
         findings=tuple(ours["findings"]),
         notes=tuple(_notes(result)),
@@ -90,15 +91,16 @@ def p_value(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 
-def _row(row: Mapping[str, Any], metrics: list[str]) -> RowView:
-    fixed, broken = row["fixed"], row["broken"]
-    changed = f"+{fixed} −{broken}" if fixed is not None and row["difference"] else ""
+def _row(row: Mapping[str, Any], metrics: list[str], binary: list[str]) -> RowView:
+    changed = {}
+    if row["fixed"] is not None and row["difference"]:
+        changed = {binary[0]: f"+{row['fixed']} −{row['broken']}"}
     return RowView(row["label"], row["kind"], {metric: _cell(row, metric) for metric in metrics}, changed)
 
 
 def _cell(row: Mapping[str, Any], metric: str) -> Cell:
     measure, apart = row["measures"][metric], (row["difference"] or {}).get(metric)
-    interval = _between(measure, percent)
+    interval = _between(measure, percent, "–")
     if row["spread"]:
         interval = f"± {percent(row['spread'][metric])} a draw"
     if apart is None:
@@ -108,17 +110,17 @@ def _cell(row: Mapping[str, Any], metric: str) -> Cell:
         percent(measure["mean"]),
         interval,
         points(apart["mean"]),
-        _between(apart, points),
+        _between(apart, points, "…"),
         p_value(apart["p"]),
         apart["test"],
-        low is not None and high is not None and not low <= 0 <= high,
+        low is not None and high is not None and not low <= 0 <= high and apart["p"] < 0.05,
     )
 
 
-def _between(interval: Mapping[str, Any], shown: Any) -> str:
+def _between(interval: Mapping[str, Any], shown: Callable[[float], str], dash: str) -> str:
     if interval["low"] is None:
         return ""
-    return f"{shown(interval['low'])} to {shown(interval['high'])}"
+    return f"{shown(interval['low'])}{dash}{shown(interval['high'])}"
 
 
 def _layers(ours: Mapping[str, Any]) -> list[LayersView]:

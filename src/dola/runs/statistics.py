@@ -47,9 +47,10 @@ class Difference:
 
     @property
     def distinguishable(self) -> bool:
-        """Whether the 95% interval leaves zero out."""
+        """Whether it is beyond chance by both: the 95% interval leaves zero out, and p is below 0.05. (With
+        few examples the bootstrap's interval is too short.)"""
         low, high = self.interval.low, self.interval.high
-        return low is not None and high is not None and not low <= 0.0 <= high
+        return low is not None and high is not None and not low <= 0.0 <= high and self.p < 1 - CONFIDENCE
 
 
 def mean_intervals(rows: Sequence[Sequence[float]], *, seed: int) -> list[Interval]:

@@ -59,7 +59,7 @@ def _intervals(measured: Measured, *, seed: int) -> list[dict[str, Interval]]:
 
 
 def _of_draws(mean: float, spread: float) -> Interval:
-    return Interval(mean, mean - 1.96 * spread, mean + 1.96 * spread)
+    return Interval(mean, max(0.0, mean - 1.96 * spread), min(1.0, mean + 1.96 * spread))
 
 
 def _against_first(measured: Measured) -> list[tuple[int, int]]:
