@@ -251,9 +251,9 @@ def test_stop_strings_stop(smollm2: dola.LanguageModel) -> None:  # noqa: F811
     prompt = smollm2.tokenizer("Q: What is the capital of Italy?\nA:", return_tensors="pt")
     with dola.attach(smollm2.model, DoLa("low")):
         found = smollm2.model.generate(
-            **prompt, max_new_tokens=20, do_sample=False, stop_strings=["Rome"], tokenizer=smollm2.tokenizer
+            **prompt, max_new_tokens=20, do_sample=False, stop_strings=["city"], tokenizer=smollm2.tokenizer
         )
-    assert smollm2.tokenizer.decode(found[0]).endswith("Rome")
+    assert smollm2.tokenizer.decode(found[0]).endswith(" the main city")
 
 
 @pytest.mark.parametrize("cache", ["dynamic", "static", None])
