@@ -66,10 +66,15 @@ def expected(model: PreTrainedModel, ids: list[int], start: int) -> list[list[fl
         )
     parts = take_apart(model)
     project = projection_of(parts)
+    states = output.hidden_states
+    if "mamba" in model.config.model_type and len(states) == len(parts.blocks) + 1:
+        # These list what their blocks give, without the embeddings, and the normed states once more.
+        embedded = model.get_input_embeddings()(torch.tensor([ids])).detach()
+        states = (embedded, *states[:-2], states[-1])
 
     def exit_logits(layer: int, *, norm: bool) -> np.ndarray:
         with torch.inference_mode():
-            state = parts.head_input(output.hidden_states[layer][0], norm=norm)
+            state = parts.head_input(states[layer][0], norm=norm)
             return project(state).double().numpy()
 
     mature = output.logits[0].double().numpy()

@@ -53,13 +53,6 @@ class TokenTrie:
             path.extend(self.children[path[-1]].values())
         return path
 
-    def leaves(self) -> list[int]:
-        """Of every node, how many paths lead through it."""
-        counts = [0] * len(self.token)
-        for node in reversed(range(len(counts))):  # a child is younger than its parent
-            counts[node] = sum(counts[child] for child in self.children[node].values()) or 1
-        return counts
-
     def paths(self, node: int) -> list[list[int]]:
         """Every path of nodes from `node` (included) to a leaf."""
         found = []

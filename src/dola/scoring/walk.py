@@ -9,13 +9,9 @@ from transformers import Cache, PreTrainedModel
 
 from dola.models.trunk import TappedTrunk
 from dola.scoring.budget import Budget
+from dola.scoring.plan import fitting, worth_a_pass
 from dola.scoring.prefix import Prefix, can_share_prefixes
 from dola.scoring.trie import ROOT, TokenTrie
-
-# What one more pass costs, in tokens of a pass that runs anyway: the weights are read once more.
-_PASS_TOKENS = 32
-# Tokens of a common past that a pass may copy for its rows, for each token of its budget.
-_PAST_TOKENS = 32
 
 
 class Sink(Protocol):
@@ -43,21 +39,21 @@ class SharedWalk:
         stem, before = self._begin(trie)
         after = self._extend(trie, stem, before)
         self._held = (self._held[0] + [trie.token[node] for node in stem], after)
-        leaves = trie.leaves()
-        todo = self._split(trie, leaves, trie.stem(ROOT)[-1], after)
+        worth = worth_a_pass(trie)
+        todo = self._split(trie, worth, trie.stem(ROOT)[-1], after)
         while todo:
             child, before = todo.pop()
             stem = trie.stem(child)
-            todo += self._split(trie, leaves, stem[-1], self._extend(trie, stem, before))
+            todo += self._split(trie, worth, stem[-1], self._extend(trie, stem, before))
 
     def _split(
-        self, trie: TokenTrie, leaves: Sequence[int], node: int, before: Prefix
+        self, trie: TokenTrie, worth: Sequence[bool], node: int, before: Prefix
     ) -> list[tuple[int, Prefix]]:
         """Read what comes after a node, but for the children that are worth a pass of their own: those are
         returned."""
         children = trie.children[node].values()
-        shared = [child for child in children if _worth_a_pass(trie, leaves, child)]
-        apart = [path for child in children if child not in shared for path in trie.paths(child)]
+        shared = [child for child in children if worth[child]]
+        apart = [path for child in children if not worth[child] for path in trie.paths(child)]
         self._run_rows(trie, apart, before)
         return [(child, before) for child in shared]
 
@@ -102,7 +98,7 @@ class SharedWalk:
         """The last stretch of several texts, each to its end, in batches of about the same length."""
         left = sorted(paths, key=len, reverse=True)
         while left:
-            rows = left[: _fitting(left, self._budget.size, before.length)]
+            rows = left[: fitting(left, self._budget.size, before.length)]
             try:
                 self._read_rows(trie, rows, before)
                 left = left[len(rows) :]
@@ -159,19 +155,3 @@ def _input_device(model: PreTrainedModel) -> torch.device:
     """Where token ids go: of a model spread over several devices, the embedding's."""
     weight = model.get_input_embeddings().weight
     return weight.device if isinstance(weight, Tensor) else model.device
-
-
-def _worth_a_pass(trie: TokenTrie, leaves: Sequence[int], child: int) -> bool:
-    """Whether reading the child's stem once saves more than a pass costs."""
-    return (leaves[child] - 1) * len(trie.stem(child)) > _PASS_TOKENS
-
-
-def _fitting(rows: Sequence[Sequence[int]], budget: int, past: int) -> int:
-    """How many of the rows, longest first, go into one pass: at least one, as long as padding stays cheap."""
-    width, padding = len(rows[0]), 0
-    for count, row in enumerate(rows[1:], start=1):
-        padding += width - len(row)
-        tokens = (count + 1) * width
-        if padding > _PASS_TOKENS or tokens > budget or tokens + (count + 1) * past > budget * _PAST_TOKENS:
-            return count
-    return len(rows)
