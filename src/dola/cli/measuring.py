@@ -42,6 +42,7 @@ class Measuring:
     Attributes:
         strategies: those asked for, written without knowing the model.
         variants: whether to show post_softmax and per-token scores too.
+        sweep: which labels are scored for a figure only.
         extra: what to add under our key of the result, made from the figures.
     """
 
@@ -52,6 +53,7 @@ class Measuring:
     preset: str
     strategies: Strategies
     variants: bool = True
+    sweep: Callable[[str], bool] = lambda _: False
     extra: Callable[[Measured], dict[str, Any]] = lambda _: {}
 
 
@@ -74,13 +76,12 @@ def run(asked: Measuring) -> tuple[Path, dict[str, Any]]:
 
 def _line_up(asked: Measuring) -> tuple[Lineup, RunConfig]:
     """What is scored, every layer checked against the model's configuration."""
-    from dola.language_model import depth_of_model
-
     model = asked.model
     placed = model.placement.load_arguments_here()
-    depth = depth_of_model(model.model_name, trust_remote_code=model.trust_remote_code, progress=tell)
+    depth = depth_for(model)
     resolved = [(label, strategy.resolve(depth)) for label, strategy in asked.strategies(depth)]
-    lineup = line_up(resolved, variants=asked.variants)
+    swept = {label for label, _ in resolved if asked.sweep(label)}
+    lineup = line_up(resolved, variants=asked.variants, sweep=swept)
     return lineup, RunConfig(
         model_identity=model_identity(model.model_name),
         dtype=str(placed["dtype"]),
@@ -88,6 +89,13 @@ def _line_up(asked: Measuring) -> tuple[Lineup, RunConfig]:
         selection=asked.rows.selection(asked.task.name),
         truncate=asked.output.truncate,
     )
+
+
+def depth_for(model: ModelOptions) -> Depth:
+    """How deep the model is, from its configuration alone."""
+    from dola.language_model import depth_of_model
+
+    return depth_of_model(model.model_name, trust_remote_code=model.trust_remote_code, progress=tell)
 
 
 def _score(asked: Measuring, plan: Plan, lineup: Lineup, records: Records) -> None:

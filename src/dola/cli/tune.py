@@ -21,6 +21,7 @@ from dola.cli.scoring_options import (
     output_options,
     row_options,
 )
+from dola.errors import StrategyError
 from dola.report.page import layer_figure
 from dola.report.view import percent, view_of
 from dola.runs.measured import Measured
@@ -89,6 +90,7 @@ def tfqa_mc(
             preset=contrast.preset,
             strategies=sweep.strategies,
             variants=False,
+            sweep=lambda label: label.startswith(_STATIC),
             extra=sweep.tuning,
         )
     )
@@ -116,14 +118,14 @@ class _Sweep:
         texts = ["-1", *(self._buckets or _default_buckets(depth.num_layers))]
         made = self._contrast.strategies(texts, self._task)
         static = [f"{layer},{depth.num_layers}" for layer in range(depth.num_layers)]
-        labels = (f"{_STATIC}{layer}" for layer in range(depth.num_layers))
         made += [
-            (label, strategy)
-            for label, (_, strategy) in zip(
-                labels, self._contrast.strategies(static, self._task), strict=True
-            )
+            (f"{_STATIC}{layer}", strategy)
+            for layer, (_, strategy) in enumerate(self._contrast.strategies(static, self._task))
         ]
         self._strategies = [(label, strategy.resolve(depth)) for label, strategy in made]
+        for label, strategy in self._strategies[1:]:
+            if not strategy.candidates:
+                raise StrategyError(f"--bucket {label}: expected candidate layers, as in '0,2,4,-1' or 'low'")
         return made
 
     def tuning(self, measured: Measured) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 KINDS = {
     "strategy": "Strategies",
+    "static": "Static layers",
     "variant": "Variants",
     "control": "Controls",
 }

@@ -60,8 +60,8 @@ def mean_intervals(rows: Sequence[Sequence[float]], *, seed: int) -> list[Interv
     examples the two do not differ in the digits that are shown.
     """
     table = _table(rows)
-    means = [float(mean) for mean in table.mean(axis=1)] if table.size else [math.nan] * len(table)
     count = table.shape[1]
+    means = [math.fsum(row) / count if count else math.nan for row in table]
     if count < 2:
         return [Interval(mean) for mean in means]
 

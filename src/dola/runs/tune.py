@@ -105,7 +105,7 @@ def _verdict(found: TwoFold, first: str) -> str:
     folds = (
         "Both halves choose it"
         if found.agree
-        else f"The halves disagree ({' and '.join(fold.chosen for fold in found.folds)}); it is the best on all"
+        else f"The halves disagree ({' and '.join(fold.chosen for fold in found.folds)}); best on all it is"
     )
     apart = found.difference
     interval = ""

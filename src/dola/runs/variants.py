@@ -6,7 +6,7 @@ sum stand its mean per token, and the strategy with `post_softmax` the other way
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ class Row:
         label: as the user wrote the strategy, and what is different in a variant.
         strategy: its place among those that are scored.
         per_token: an answer's score is the mean over its tokens, not the sum.
-        kind: `strategy` as asked for, or `variant`.
+        kind: `strategy` as asked for, `static` in a sweep over layers, or `variant`.
     """
 
     label: str
@@ -45,13 +45,16 @@ class Lineup:
         return tuple(row for row in self.rows if row.kind == "strategy")
 
 
-def line_up(strategies: Sequence[tuple[str, Strategy]], *, variants: bool = True) -> Lineup:
-    """The rows of these labelled strategies; one that is given twice counts once."""
+def line_up(
+    strategies: Sequence[tuple[str, Strategy]], *, variants: bool = True, sweep: Collection[str] = ()
+) -> Lineup:
+    """The rows of these labelled strategies; one that is given twice counts once. `sweep` has the labels of
+    those that are scored for a figure only, and neither compared in words nor shown example by example."""
     scored: list[Strategy] = []
     asked: dict[int, Row] = {}
     for label, strategy in strategies:
         place = _place(scored, strategy)
-        asked.setdefault(place, Row(label, place))
+        asked.setdefault(place, Row(label, place, kind="static" if label in sweep else "strategy"))
     rows: list[Row] = []
     if variants:
         for row in asked.values():
