@@ -1,0 +1,105 @@
+"""What a run is: its rows, its variants, the identity of its model, its manifest."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dola.errors import RunError
+from dola.models.aliases import ALIASES
+from dola.runs.fingerprint import model_identity, texts_digest
+from dola.runs.plan import RunConfig, Selection, make_plan
+from dola.runs.variants import line_up
+from dola.strategies import DoLa, Vanilla
+from dola.tasks.factor import Factor
+from dola.tasks.subset import Shard
+
+DATA = Path(__file__).parent / "data" / "factor" / "expert_factor.csv"
+LOW = DoLa((0, 2), alpha=0.0)
+
+
+def plan(**changes: object):
+    config = RunConfig("model", "float32", ("-1",), **changes)
+    return make_plan(Factor(), Factor().load(DATA), config)
+
+
+def test_runs_and_reports_import_no_torch() -> None:
+    code = (
+        "import dola.runs.execute, dola.runs.merge, dola.runs.tune, dola.report.page, dola.report.text, sys;"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], check=False, env={"PYTHONPATH": ":".join(sys.path)}
+        ).returncode
+        == 0
+    )
+
+
+def test_shards_hold_every_row_once() -> None:
+    rows = [example.index for example in plan().examples]
+    for total in range(1, len(rows) + 1):
+        parts = [plan(selection=Selection(Shard(number, total))).examples for number in range(total)]
+        assert [example.index for part in parts for example in part] == rows
+
+
+def test_another_prefix_column_is_another_run() -> None:
+    config = RunConfig("model", "float32", ("-1",))
+    other = make_plan(Factor("full_prefix"), Factor("full_prefix").load(DATA), config)
+    assert other.manifest["requests_sha256"] != plan().manifest["requests_sha256"]
+    assert other.manifest["data_sha256"] == plan().manifest["data_sha256"]
+
+
+def test_a_selection_without_rows_is_refused() -> None:
+    with pytest.raises(RunError, match="rows is left"):
+        plan(selection=Selection(limit=0))
+
+
+def test_digests_know_where_a_text_ends() -> None:
+    assert texts_digest([("ab", "c")]) != texts_digest([("a", "bc")])
+    assert texts_digest([("a",), ("b",)]) != texts_digest([("a", "b")])
+
+
+def test_a_strategy_given_twice_is_scored_and_shown_once() -> None:
+    lineup = line_up([("one", LOW), ("vanilla", Vanilla()), ("two", LOW)], variants=False)
+    assert [row.label for row in lineup.rows] == ["one", "vanilla"]
+    assert lineup.scored == (LOW, Vanilla())
+
+
+def test_a_variant_that_is_asked_for_itself_is_not_scored_again() -> None:
+    renormalised = DoLa((0, 2), alpha=0.0, post_softmax=True)
+    lineup = line_up([("plain", LOW), ("renormalised", renormalised)])
+    assert lineup.scored == (LOW, renormalised)
+    labels = [row.label for row in lineup.rows]
+    assert labels[:2] == ["plain", "renormalised"]
+    assert "renormalised · no post_softmax" in labels
+
+
+def test_vanilla_has_no_post_softmax_variant() -> None:
+    assert [row.label for row in line_up([("vanilla", Vanilla())]).rows] == ["vanilla", "vanilla · per token"]
+
+
+def test_a_models_identity_is_its_weights_configuration_and_tokenizer(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"num_hidden_layers": 2}))
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(bytes(10_000_000))
+    first = model_identity(str(tmp_path))
+    (tmp_path / "README.md").write_text("says nothing about scores")
+    assert model_identity(str(tmp_path)) == first
+    seen = {first}
+    for change in (b"\1" * 10_000_000, bytes(9_999_999)):
+        weights.write_bytes(change)
+        seen.add(model_identity(str(tmp_path)))
+    (tmp_path / "tokenizer.json").write_text("{}")
+    seen.add(model_identity(str(tmp_path)))
+    (tmp_path / "config.json").write_text("{}")
+    seen.add(model_identity(str(tmp_path)))
+    assert len(seen) == 5
+
+
+def test_an_embedded_model_is_its_pinned_sum() -> None:
+    assert model_identity("smollm2") == f"sha256 {ALIASES['smollm2'].sha256}"
