@@ -99,12 +99,14 @@ class SharedWalk:
         left = sorted(paths, key=len, reverse=True)
         while left:
             rows = left[: fitting(left, self._budget.size, before.length)]
+            if len(rows) == 1:
+                self._extend(trie, rows[0], before)  # which reads a long text in parts
+                left = left[1:]
+                continue
             try:
                 self._read_rows(trie, rows, before)
                 left = left[len(rows) :]
             except RuntimeError as error:
-                if len(rows) == 1:
-                    raise
                 self._budget.shrink(error, len(rows) * len(rows[0]))
 
     def _read_rows(self, trie: TokenTrie, rows: Sequence[list[int]], before: Prefix) -> None:
