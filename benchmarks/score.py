@@ -1,0 +1,241 @@
+"""Seconds a question of multiple-choice scoring: shared prefixes against one full forward pass an answer.
+
+    python benchmarks/score.py                                # SmolLM2, float32, 2 threads, made-up texts
+    python benchmarks/score.py --strategy=-1 --strategy=low --strategy=high --memory
+    python benchmarks/score.py --requests questions.jsonl     # lines of {"prompt": .., "continuations": [..]}
+    python benchmarks/score.py --released ../DoLa --python ../old/bin/python
+
+The slow path does what the released code does: for each strategy and each answer a full forward pass without
+a cache, the head on every position for every layer, a loop over the positions. It stands in for the released
+code's cost; with `--released`, a checkout of that code (and an interpreter that runs it) is timed beside it.
+
+The two take turns: ours scores a window of requests, then the slow path one of them. The ratio, by the
+answer, is the median over the windows but the first, which reads the few-shot prompt, as a run over hundreds
+of questions does once. Scores must agree. Memory is the peak over what the process held with the weights
+loaded, measured in a process of its own.
+"""
+
+import argparse
+import json
+import multiprocessing
+import random
+import resource
+import statistics
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import kl_div, log_softmax, softmax
+
+import dola
+from dola.models.parts import take_apart
+
+Request = tuple[str, list[str]]
+Scores = list[list[float]]
+
+VOCABULARY = """the a one every most people water snow city river old new small bright never always often can will
+is was made found grows stands near under before because music paper stone garden letter number"""
+WORDS = VOCABULARY.split()
+
+# Results of one window of requests come together: less than this between two of them.
+TOGETHER_S = 0.02
+
+
+def made_up_requests(count: int) -> list[Request]:
+    """Texts of the size of TruthfulQA's: a few-shot prompt of about 230 tokens, 8 to 12 short answers."""
+    draw = random.Random(0)
+
+    def words(least: int, most: int) -> str:
+        return " ".join(draw.choice(WORDS) for _ in range(draw.randint(least, most)))
+
+    def answer() -> str:
+        return f" {draw.choice(WORDS[:5]).capitalize()} {draw.choice(WORDS[:9])} {words(2, 16)}."
+
+    shots = "".join(f"Q: {words(9, 12)}?\nA: {words(18, 22)}.\n\n" for _ in range(6))
+    return [
+        (f"{shots}Q: {words(8, 12)}?\nA:", [answer() for _ in range(draw.randint(8, 12))])
+        for _ in range(count)
+    ]
+
+
+def requests_of(path: Path | None, count: int) -> list[Request]:
+    if path is None:
+        return made_up_requests(count)
+    rows = map(json.loads, path.read_text(encoding="utf-8").splitlines()[:count])
+    return [(row["prompt"], row["continuations"]) for row in rows]
+
+
+def slow_path(lm: dola.LanguageModel, request: Request, strategies: Sequence[dola.Strategy]) -> Scores:
+    """One question, answer by answer and strategy by strategy, as the released `lm_score` goes about it."""
+    prompt, answers = request
+    return [[_slow_score(lm, prompt, answer, strategy) for answer in answers] for strategy in strategies]
+
+
+def _slow_score(lm: dola.LanguageModel, prompt: str, answer: str, strategy: dola.Strategy) -> float:
+    joint = lm.tokenizer(prompt + answer, return_tensors="pt")["input_ids"]
+    start = len(lm.tokenizer(prompt)["input_ids"])
+    head, layers = take_apart(lm.model).head, [layer for layer, _ in strategy.exits]
+    with torch.inference_mode():
+        states = lm.model(joint, output_hidden_states=True, use_cache=False, logits_to_keep=1).hidden_states
+        logits = {layer: head(states[layer])[0] for layer in layers}  # every position, every layer
+        mature = logits.pop(layers[-1])
+        places = range(start - 1, joint.shape[1] - 1)
+        scores = log_softmax(mature[places], dim=-1)
+        if logits:
+            chosen = [_most_divergent(logits, mature, at) for at in places]
+            early = torch.stack([logits[layer][at] for layer, at in zip(chosen, places, strict=True)])
+            scores = scores - log_softmax(early, dim=-1)
+        return float(scores[range(len(places)), joint[0, start:]].sum())
+
+
+def _most_divergent(logits: dict[int, Tensor], mature: Tensor, at: int) -> int:
+    """The candidate that diverges most from the mature layer at a position, by the released formula."""
+    early = torch.stack([each[at] for each in logits.values()])
+    mixture = 0.5 * (softmax(mature[at], dim=-1)[None] + softmax(early, dim=-1))
+    both = (mature[at][None], early)
+    apart = [kl_div(log_softmax(each, dim=-1), mixture, reduction="none").mean(-1) for each in both]
+    return list(logits)[int((apart[0] + apart[1]).argmax())]
+
+
+@dataclass
+class Window:
+    """Requests that ours scored together, and one of them by the slow path. Seconds."""
+
+    ours_s: float
+    slow_s_per_answer: float
+    questions: int = 0
+    answers: int = 0
+
+    @property
+    def ratio(self) -> float:
+        return self.slow_s_per_answer / (self.ours_s / self.answers)
+
+    def __str__(self) -> str:
+        each = self.ours_s / self.questions
+        return f"ours {each:.2f} s, slow {each * self.ratio:.2f} s a question, ratio {self.ratio:.1f}"
+
+
+def compare(lm: dola.LanguageModel, requests: list[Request], strategies: list[dola.Strategy]) -> None:
+    """One run of ours over all requests; as each window is done, the slow path takes its turn."""
+    windows: list[Window] = []
+    gap = 0.0
+    start = time.perf_counter()
+    for index, scored in lm.iter_loglikelihood(requests, strategies):
+        seconds = time.perf_counter() - start
+        if not windows or seconds > TOGETHER_S:
+            started = time.perf_counter()
+            expected = slow_path(lm, requests[index], strategies)
+            slow = time.perf_counter() - started
+            windows.append(Window(seconds, slow / len(requests[index][1])))
+            found = [[each.score for each in row] for row in scored.by_strategy]
+            gap = max(gap, _largest_gap(found, expected))
+        windows[-1].questions += 1
+        windows[-1].answers += len(requests[index][1])
+        start = time.perf_counter()
+    for number, window in enumerate(windows):
+        print(f"  {window}{'' if number else ' (few-shot prompt included)'}")
+    steady = windows[1:] or windows
+    ratios = [window.ratio for window in steady]
+    mean = sum(window.ours_s for window in steady) / sum(window.questions for window in steady)
+    print(f"ours {mean:.2f} s a question; median ratio {statistics.median(ratios):.1f}", end="")
+    print(f" ({min(ratios):.1f} to {max(ratios):.1f}); scores differ by up to {gap:.1g} of 1 + |score|")
+
+
+def _largest_gap(found: Scores, expected: Scores) -> float:
+    return max(
+        abs(one - other) / (1 + abs(other))
+        for row, other_row in zip(found, expected, strict=True)
+        for one, other in zip(row, other_row, strict=True)
+    )
+
+
+def peak_memory(
+    name: str, threads: int, which: str, request: Request, strategies: list[dola.Strategy]
+) -> float:
+    """GiB over the weights for one question (the slow path: one answer). Run in a process of its own."""
+    torch.set_num_threads(threads)
+    lm = dola.load(name, dtype="float32", device="cpu")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if which == "ours":
+        lm.loglikelihood([request], strategies)
+    else:
+        slow_path(lm, (request[0], request[1][:1]), strategies)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
+
+
+RELEASED = """
+import json, sys, time
+sys.path.insert(0, sys.argv[1])
+import torch
+torch.set_num_threads(int(sys.argv[3]))
+from dola import DoLa
+lm = DoLa(sys.argv[2], "cpu", 1)
+(prompt, answers), layers = json.load(sys.stdin)
+mode = ("baseline", "dola-static", "dola")[min(len(layers), 3) - 1]
+early = {"mature_layer": layers[-1] if len(layers) > 1 else None,
+         "premature_layer": layers[0] if len(layers) == 2 else None,
+         "candidate_premature_layers": layers[:-1] if len(layers) > 2 else None}
+start = time.perf_counter()
+for answer in answers:
+    lm.lm_score(prompt, answer, mode=mode, relative_top=0.0, post_softmax=False, **early)
+print(json.dumps(time.perf_counter() - start))
+"""
+
+
+def time_released(args: argparse.Namespace, request: Request, strategies: list[dola.Strategy]) -> None:
+    """The released code on one question, strategy by strategy; `--model` must be a folder it can load."""
+    total = 0.0
+    for strategy in strategies:
+        done = subprocess.run(
+            [args.python, "-c", RELEASED, args.released, args.model, str(args.threads)],
+            input=json.dumps([request, [layer for layer, _ in strategy.exits]]),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        seconds = json.loads(done.stdout.splitlines()[-1])
+        total += seconds
+        print(f"released code, {strategy}: {seconds:.2f} s for a question of {len(request[1])} answers")
+    print(f"released code, all strategies one after another: {total:.2f} s")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="smollm2", help="alias, folder, or hub id")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--questions", type=int, default=24)
+    parser.add_argument("--requests", type=Path, help="JSON lines of prompt and continuations")
+    parser.add_argument("--strategy", action="append", help="may be given several times; default: low")
+    parser.add_argument("--memory", action="store_true", help="measure peak memory too")
+    parser.add_argument("--released", help="a checkout of the released code")
+    parser.add_argument("--python", default="python", help="the interpreter that runs the released code")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_arguments()
+    torch.set_num_threads(args.threads)
+    lm = dola.load(args.model, dtype="float32", device="cpu")
+    # The released multiple-choice script rules out no token.
+    texts = [name if name == "-1" else f"{name}:alpha=0.0" for name in args.strategy or ["low"]]
+    strategies = [dola.parse_strategy(text).resolve(lm.depth) for text in texts]
+    requests = requests_of(args.requests, args.questions)
+    print(f"{args.model}, {args.threads} threads, {len(requests)} questions, {' and '.join(texts)}")
+    compare(lm, requests, strategies)
+    if args.memory:
+        for which in ("ours", "slow"):
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                peak = pool.apply(peak_memory, (args.model, args.threads, which, requests[0], strategies))
+            print(f"peak memory over the weights, {which}: {peak:.2f} GiB")
+    if args.released:
+        time_released(args, requests[0], strategies)
+
+
+if __name__ == "__main__":
+    main()
