@@ -74,6 +74,7 @@ class Line:
     y: float
     label: str
     kind: str
+    label_y: float
 
 
 @dataclass(frozen=True)
@@ -159,10 +160,7 @@ def _layer_panel(ours: Mapping[str, Any], metric: str, across: Scale, top: float
             (x, y, f"layer {layer}: {100 * measures[layer]['mean']:.1f}")
             for (x, y), layer in zip(points, measures, strict=True)
         ),
-        lines=(
-            Line(up(rows[0]["measures"][metric]["mean"]), rows[0]["label"], "vanilla"),
-            Line(up(control["measures"][metric]["mean"]), control["label"], "control"),
-        ),
+        lines=_lines(up, rows[0], control, metric),
         buckets=tuple(
             Bucket(
                 across(bucket["layers"][0]),
@@ -173,6 +171,16 @@ def _layer_panel(ours: Mapping[str, Any], metric: str, across: Scale, top: float
             )
             for bucket in tuning["buckets"]
         ),
+    )
+
+
+def _lines(up: Scale, first: Mapping[str, Any], control: Mapping[str, Any], metric: str) -> tuple[Line, Line]:
+    """The first row's level and the control's, their labels a line's height apart."""
+    one, other = up(first["measures"][metric]["mean"]), up(control["measures"][metric]["mean"])
+    push = max(0.0, 15.0 - abs(one - other)) / 2 * (1 if one >= other else -1)
+    return (
+        Line(one, first["label"], "vanilla", one + push),
+        Line(other, control["label"], "control", other - push),
     )
 
 

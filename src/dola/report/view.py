@@ -143,9 +143,14 @@ def _facts(ours: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         ("Data", f"{settings['data_source']}, SHA-256 {manifest['data_sha256'][:12]}…"),
         ("Examples", f"{ours['counts']['examples']} of {settings['data_rows']}"),
         ("Preset", settings["preset"]),
-        ("Strategies", "; ".join(strategy["spec"] for strategy in ours["strategies"])),
+        ("Strategies", "; ".join(_specs(ours))),
         ("Made with", f"dola {manifest['code']}, seed {settings['seed']}"),
     )
+
+
+def _specs(ours: Mapping[str, Any]) -> list[str]:
+    """The strategies asked for, with their settings in this preset."""
+    return [ours["strategies"][row["strategy"]]["spec"] for row in ours["rows"] if row["kind"] == "strategy"]
 
 
 def _notes(result: Mapping[str, Any]) -> list[str]:

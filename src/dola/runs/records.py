@@ -66,7 +66,11 @@ class Records:
 
     def append(self, record: Record) -> None:
         """Add a record; when this returns it is on the disk."""
-        _write_line(self._stream, asdict(record))
+        try:
+            _write_line(self._stream, asdict(record))
+        except OSError as error:  # a full disk's error does not know the file's name
+            error.filename = str(self.path)
+            raise
         self.done[record.index] = record
 
 

@@ -98,7 +98,7 @@ def _findings(measured: Measured, rows: Sequence[SummaryRow], *, seed: int) -> l
     for metric in measured.metrics:
         # The better of the two length controls is the one to beat.
         control = max(lengths, key=lambda at: rows[at].intervals[metric].mean, default=None)
-        gained = [at for at in strategies if _gain(rows[at], metric) > 0]
+        gained = [at for at in strategies if _gained(rows[at], metric)]
         if control is None or not gained:
             continue
         against = _differences(measured, [(at, control) for at in gained], seed=seed)
@@ -108,6 +108,12 @@ def _findings(measured: Measured, rows: Sequence[SummaryRow], *, seed: int) -> l
             if not (against[at][metric].distinguishable and against[at][metric].interval.mean > 0)
         ]
     return found
+
+
+def _gained(row: SummaryRow, metric: str) -> bool:
+    """Whether it is better than the first row beyond chance; where it is not, that is said already."""
+    difference = row.differences and row.differences[metric]
+    return bool(difference and difference.distinguishable and difference.interval.mean > 0)
 
 
 def _gain(row: SummaryRow, metric: str) -> float:

@@ -13,6 +13,7 @@ from typing import Any
 
 from dola.runs.measured import Measured, MeasuredRow
 from dola.runs.statistics import Difference, Interval, mean_intervals, paired_differences
+from dola.runs.summary import percent, points
 
 
 @dataclass(frozen=True)
@@ -107,16 +108,15 @@ def _verdict(found: TwoFold, first: str) -> str:
         if found.agree
         else f"The halves disagree ({' and '.join(fold.chosen for fold in found.folds)}); best on all it is"
     )
-    apart = found.difference
-    interval = ""
-    if apart.interval.low is not None and apart.interval.high is not None:
-        interval = f" (95% interval {100 * apart.interval.low:+.1f} to {100 * apart.interval.high:+.1f})"
-    text = (
-        f"{folds}. On held-out halves {found.metric} is {100 * found.held_out.mean:.1f},"
-        f" {100 * apart.interval.mean:+.1f} points from {first}{interval},"
+    apart, interval = found.difference, ""
+    low, high = apart.interval.low, apart.interval.high
+    if low is not None and high is not None:
+        interval = f" (95% interval {points(low)} to {points(high)})"
+    return (
+        f"{folds}. On held-out halves {found.metric} is {percent(found.held_out.mean)},"
+        f" {points(apart.interval.mean)} points from {first}{interval},"
         f" {'beyond' if apart.distinguishable else 'not beyond'} chance."
     )
-    return text.replace("-", "−") if "-" not in first else text
 
 
 def _best(
