@@ -37,8 +37,10 @@ from dola.models.parts import take_apart
 Request = tuple[str, list[str]]
 Scores = list[list[float]]
 
-VOCABULARY = """the a one every most people water snow city river old new small bright never always often can will
-is was made found grows stands near under before because music paper stone garden letter number"""
+VOCABULARY = """
+the a one every most people water snow city river old new small bright never always often can will is was
+made found grows stands near under before because music paper stone garden letter number
+"""
 WORDS = VOCABULARY.split()
 
 # Results of one window of requests come together: less than this between two of them.
