@@ -17,7 +17,7 @@ _T = TypeVar("_T", int, float)
 # Positions gathered before the heads are applied: a product of few rows is slow.
 _GATHERED = 128
 # Logits that one strategy works on at a time: on a CPU what its caches hold, elsewhere what comes.
-_TILE_BYTES = {"cpu": 4 << 20}
+_TILE_BYTES = {"cpu": 2 << 20}
 
 
 @dataclass(frozen=True)
