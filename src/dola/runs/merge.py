@@ -33,11 +33,6 @@ def merge_shards(results: Mapping[Path, Result]) -> list[tuple[Path, Result]]:
     return [group[0] if len(group) == 1 else (group[0][0], _merged(group)) for group in groups]
 
 
-def missing_rows(result: Result) -> int:
-    """How many rows of the data the result lacks: a shard that was not given, --debug or --limit."""
-    return int(result[KEY]["settings"]["data_rows"]) - len(result[KEY]["examples"])
-
-
 def _same_run(one: Result, other: Result) -> bool:
     manifests = one[KEY]["manifest"], other[KEY]["manifest"]
     sharded = one[KEY]["settings"].get("shard") and other[KEY]["settings"].get("shard")

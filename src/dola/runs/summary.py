@@ -143,7 +143,8 @@ def _against_control(row: SummaryRow, control: SummaryRow, metric: str, apart: D
     return (
         f"{row.row.label}: the gain in {metric} ({points(_gain(row, metric))} points) {verdict} a scorer that"
         f" knows nothing but length and takes the {name}: {percent(row.intervals[metric].mean)} against"
-        f" {percent(control.intervals[metric].mean)} (difference {points(apart.interval.mean)}{interval}, p = {apart.p:.3f})."
+        f" {percent(control.intervals[metric].mean)} (difference {points(apart.interval.mean)}{interval},"
+        f" p = {apart.p:.3f})."
     )
 
 
