@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,25 @@ from real_models import gemma3, smollm2  # noqa: F401
 GOLDEN = Path(__file__).parent / "golden"
 OWN = json.loads((GOLDEN / "own.json").read_text(encoding="utf-8"))["generate"]
 BUILT_IN = json.loads((GOLDEN / "hf_builtin.json").read_text(encoding="utf-8"))
-SCORE = {"rel": 1e-6, "abs": 1e-3}
+
+
+def assert_scores(found: list[float], golden: list[float]) -> None:
+    """Within the golden numbers' own tolerance, 1e-3 absolute + 1e-6 relative."""
+    assert len(found) == len(golden)
+    for step, (score, expected) in enumerate(zip(found, golden, strict=True)):
+        assert abs(score - expected) <= 1e-3 + 1e-6 * abs(expected), f"step {step}: {score} for {expected}"
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As the golden numbers were made. Gemma's early exits have logits in the thousands: there the golden
+    scores and ours lie 0.9 of the tolerance from those of a float64 trunk, each to its own side, and
+    a sum in another order, by two threads, can take the rest."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
 
 pytestmark = pytest.mark.weights
 
@@ -79,7 +98,7 @@ def test_generation_is_that_of_the_released_code(smollm2: dola.LanguageModel, nu
         smollm2, spec, case["prompt_ids"], max_new_tokens=32, repetition_penalty=float(penalty)
     )
     assert ids == golden["ids"]
-    assert scores == pytest.approx(golden["scores"], **SCORE)
+    assert_scores(scores, golden["scores"])
     if golden["layers"] is not None:
         assert {int(layer): layers.seen.count(int(layer)) for layer in golden["layers"]} == {
             int(layer): count for layer, count in golden["layers"].items()
@@ -97,7 +116,7 @@ def check_built_in(lm: dola.LanguageModel, case: dict[str, Any]) -> None:
         dola_layers=case["dola_layers"],
     )
     assert ids == case["ids"]
-    assert scores == pytest.approx(case["scores"], **SCORE)
+    assert_scores(scores, case["scores"])
 
 
 @pytest.mark.parametrize("number", range(len(BUILT_IN["smollm2"])))
@@ -106,6 +125,7 @@ def test_custom_generate_is_the_former_built_in(smollm2: dola.LanguageModel, num
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("number", range(len(BUILT_IN["gemma3"])))
 def test_custom_generate_is_the_former_built_in_on_gemma(gemma3: dola.LanguageModel, number: int) -> None:  # noqa: F811
     check_built_in(gemma3, BUILT_IN["gemma3"][number])
@@ -137,7 +157,7 @@ def test_generation_is_that_of_the_released_scripts(
             repetition_penalty=settings["kwargs"]["repetition_penalty"],
         )
         assert ids == run["gen_ids"]
-        assert scores == pytest.approx(run["scores"], **SCORE)
+        assert_scores(scores, run["scores"])
         assert layers.seen == run.get("selected_layers", [])
 
 
@@ -171,7 +191,7 @@ def test_each_tokens_divergences_layer_and_score_are_those_of_the_released_scori
         position = golden["n_prefix"] - 1 + token["pos"]
         score = float(scores[position, token["token_id"]])
         total += score
-        assert score == pytest.approx(token["token_score"], **SCORE)
+        assert_scores([score], [token["token_score"]])
         assert golden["candidate_layers"][int(last.premature[0, position])] == token["selected"]
         check_divergence(last.divergence[:, 0, position].tolist(), token, scores.shape[-1])
     assert total == pytest.approx(golden["log_prob"], rel=1e-6, abs=3e-3)
@@ -188,7 +208,7 @@ def test_each_steps_divergences_layer_and_score_are_those_of_the_released_genera
         smollm2, spec, golden["prompt_ids"], max_new_tokens=len(golden["tokens"]), repetition_penalty=1.2
     )
     assert ids == [token["token_id"] for token in golden["tokens"]]
-    assert scores == pytest.approx([token["score"] for token in golden["tokens"]], **SCORE)
+    assert_scores(scores, [token["score"] for token in golden["tokens"]])
     assert layers.seen == [token["selected"] for token in golden["tokens"]]
     for divergence, token in zip(layers.divergence, golden["tokens"], strict=True):
         check_divergence(divergence, token, smollm2.model.config.vocab_size)
