@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_language_model import byte_tokenizer, tiny_language_model
 
 import dola
 from dola.hosts.stopping import StopStrings, cut_at_stop
 from dola.hosts.streaming import CallbackStreamer
+from tiny_language_model import byte_tokenizer, tiny_language_model
 
 PROMPTS = ("The sun", "A much longer prompt, so that rows are padded", "x")
 DYNAMIC = dola.DoLa((0, 1, 2))
@@ -154,7 +155,7 @@ def test_streamed_text_is_the_text_up_to_the_first_stop_string(
     heard: list[str] = []
     streamer = CallbackStreamer(byte_tokenizer(), heard.append, stop)
     edges = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
-    for first, last in zip(edges, edges[1:], strict=False):
+    for first, last in itertools.pairwise(edges):
         streamer.on_finalized_text(text[first:last])
     streamer.on_finalized_text("", stream_end=True)
     assert "".join(heard) == cut_at_stop(text, stop)[0]

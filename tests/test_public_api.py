@@ -22,6 +22,7 @@ SIGNATURES = {
     "LayerError": None,
     "MissingExtraError": "(feature, extra)",
     "ModelError": None,
+    "RunError": None,
     "Strategy": "()",
     "StrategyError": None,
     "Trace": "(text, strategy, mature_layer, tokens)",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tiny_models import tiny_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from dola import LanguageModel
+from tiny_models import tiny_model
 
 
 def byte_tokenizer(vocab_size: int = 259) -> PreTrainedTokenizerFast:

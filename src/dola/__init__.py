@@ -32,6 +32,7 @@ _HOME = {
     "LayerError": "dola.errors",
     "MissingExtraError": "dola.errors",
     "ModelError": "dola.errors",
+    "RunError": "dola.errors",
     "StrategyError": "dola.errors",
     "WeightsError": "dola.errors",
 }
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from dola.errors import LayerError as LayerError
     from dola.errors import MissingExtraError as MissingExtraError
     from dola.errors import ModelError as ModelError
+    from dola.errors import RunError as RunError
     from dola.errors import StrategyError as StrategyError
     from dola.errors import WeightsError as WeightsError
     from dola.hosts.transformers import Attachment as Attachment
