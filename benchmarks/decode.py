@@ -8,8 +8,8 @@ Each round runs every contender once, in turn, so that a slow stretch of the mac
 contender's ratio is the median over the rounds of its tokens/s over plain's in the same round. The first
 token is timed on its own (a run of one token); time per token is the rest, divided by its tokens.
 
-`--former PYTHON` adds transformers' former built-in (`dola_layers=`, 4.44 to 4.55), run with the interpreter of a
-virtual environment that has it (`pip install transformers==4.53.3 torch`), one round a process.
+`--former PYTHON` adds transformers' former built-in (`dola_layers=`, 4.44 to 4.55), run with the
+interpreter of a virtual environment that has it (`pip install transformers==4.53.3 torch`), one round a process.
 """
 
 import argparse
@@ -87,9 +87,7 @@ def measure(
     return Timing(first, (whole - first) / (new_tokens - 1), ids.shape[0] * new_tokens / whole)
 
 
-def run_rounds(
-    contenders: dict[str, Callable[[], Timing]], rounds: int
-) -> dict[str, list[Timing]]:
+def run_rounds(contenders: dict[str, Callable[[], Timing]], rounds: int) -> dict[str, list[Timing]]:
     """One uncounted round, then `rounds` of every contender in turn."""
     results: dict[str, list[Timing]] = {name: [] for name in contenders}
     for number in range(rounds + 1):
@@ -123,9 +121,7 @@ def table(results: dict[str, list[Timing]]) -> str:
 def former_built_in(python: Path, folder: str, ids: torch.Tensor, new_tokens: int, threads: int) -> Timing:
     """The former built-in's timing, from `former.py` in an interpreter that has it."""
     command = [str(python), str(Path(__file__).with_name("former.py")), folder, str(new_tokens), str(threads)]
-    done = subprocess.run(
-        command, input=json.dumps(ids.tolist()), capture_output=True, text=True, check=True
-    )
+    done = subprocess.run(command, input=json.dumps(ids.tolist()), capture_output=True, text=True, check=True)
     return Timing(**json.loads(done.stdout))
 
 
@@ -135,7 +131,9 @@ def repeated_prompt(ids: torch.Tensor) -> torch.Tensor:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="smollm2", help="alias, folder, hub id, or random:SHAPE")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32")
@@ -145,7 +143,11 @@ def main() -> None:
     parser.add_argument("--new-tokens", type=int, default=33)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--compile", action="store_true", help="static cache, compiled by the host")
-    parser.add_argument("--lookup", type=int, help="instead: DoLa with prompt lookup of this many tokens, on a prompt that repeats itself")
+    parser.add_argument(
+        "--lookup",
+        type=int,
+        help="instead: DoLa with prompt lookup of this many tokens, on a prompt that repeats itself",
+    )
     parser.add_argument("--former", type=Path, help="python of an environment with transformers 4.53.3")
     args = parser.parse_args()
 
@@ -155,7 +157,9 @@ def main() -> None:
     ids = torch.randint(10, model.config.vocab_size - 10, (args.batch, args.prompt), device=args.device)
     extra: dict[str, Any] = {"cache_implementation": "static"} if args.compile else {}
 
-    def contender(strategy: dola.Strategy | None, ids: torch.Tensor, extra: dict[str, Any]) -> Callable[[], Timing]:
+    def contender(
+        strategy: dola.Strategy | None, ids: torch.Tensor, extra: dict[str, Any]
+    ) -> Callable[[], Timing]:
         return lambda: measure(model, strategy, ids, args.new_tokens, extra)
 
     contenders = {name: contender(strategy, ids, extra) for name, strategy in strategies(model).items()}

@@ -1,6 +1,6 @@
-"""Transformers' former built-in DoLa, timed. Run by decode.py with an interpreter that has transformers 4.53.3.
+"""Transformers' former built-in DoLa, timed; decode.py runs it with an interpreter that has 4.53.3.
 
-    former.py MODEL_FOLDER NEW_TOKENS THREADS  < prompt ids as JSON  > timing as JSON
+former.py MODEL_FOLDER NEW_TOKENS THREADS  < prompt ids as JSON  > timing as JSON
 """
 
 import json

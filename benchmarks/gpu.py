@@ -31,7 +31,9 @@ def copy_bandwidth() -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="random:llama-7b")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch", type=int, default=1)
@@ -55,7 +57,8 @@ def main() -> None:
     read = weights - model.get_input_embeddings().weight.numel() * 2  # a row of the embedding, not all of it
     print(
         f"{torch.cuda.get_device_name()}, {args.model}, bfloat16, batch {args.batch}, prompt {args.prompt},"
-        f" {args.new_tokens} new tokens, {args.rounds} rounds, {'eager' if args.eager else 'compiled, static cache'};"
+        f" {args.new_tokens} new tokens, {args.rounds} rounds,"
+        f" {'eager' if args.eager else 'compiled, static cache'};"
         f" torch {torch.__version__}\n"
     )
     print(table(results))

@@ -44,7 +44,7 @@ def _probabilities(log_probs: Tensor) -> Tensor:
     ten times as long as where its result is a normal number.
     """
     probabilities = log_probs.clamp(min=_LOWEST_NORMAL_LOG).exp_()
-    return torch.nn.functional.threshold_(probabilities, 1.7e-38, 0.0)
+    return torch.threshold_(probabilities, 1.7e-38, 0.0)
 
 
 def released_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
