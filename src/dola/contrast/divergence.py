@@ -85,7 +85,7 @@ def js_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
 # Elements of a temporary on the CPU: a handful of them fits the cache, and the allocator hands the same
 # memory out again. Larger ones are returned to the system at each step and cleared anew at the next, which
 # costs as much as the arithmetic.
-_BLOCK_ELEMENTS = 1 << 18
+_BLOCK_ELEMENTS = 1 << 19
 
 
 def divergences(kind: Divergence, mature: Tensor, candidates: Tensor) -> Tensor:
