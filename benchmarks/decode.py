@@ -5,8 +5,9 @@
     python benchmarks/decode.py --model random:llama-7b --dtype bfloat16 --device cuda --compile
 
 Each round runs every contender once, in turn, so that a slow stretch of the machine hits all of them. A
-contender's ratio is the median over the rounds of its tokens/s over plain's in the same round. The first
-token is timed on its own (a run of one token); time per token is the rest, divided by its tokens.
+contender's ratio is plain's time per token over its own in the same round, the median over the rounds. The
+first token, and with it the reading of the prompt, is timed on its own (a run of one token); time per token is
+the rest, divided by its tokens; tokens/s counts both.
 
 `--former PYTHON` adds transformers' former built-in (`dola_layers=`, 4.44 to 4.55), run with the
 interpreter of a virtual environment that has it (`pip install transformers==4.53.3 torch`), one round a process.
@@ -14,6 +15,7 @@ interpreter of a virtual environment that has it (`pip install transformers==4.5
 
 import argparse
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -24,7 +26,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from models import load_benchmark_model
 from transformers import PreTrainedModel
@@ -100,14 +101,14 @@ def run_rounds(contenders: dict[str, Callable[[], Timing]], rounds: int) -> dict
 
 
 def table(results: dict[str, list[Timing]]) -> str:
-    """A Markdown table; ratios are of tokens/s against the first contender, round by round."""
+    """A Markdown table; ratios are of decoding speed against the first contender, round by round."""
     first, *_ = results.values()
     lines = [
         "| contender | tokens/s | ratio (min .. max) | first token, ms | per token, ms |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     for name, timings in results.items():
-        ratios = [mine.tokens_per_s / plain.tokens_per_s for mine, plain in zip(timings, first, strict=True)]
+        ratios = [plain.per_token_s / mine.per_token_s for mine, plain in zip(timings, first, strict=True)]
         median = statistics.median
         lines.append(
             f"| {name} | {median(t.tokens_per_s for t in timings):.2f}"
@@ -177,11 +178,11 @@ def main() -> None:
             args.former, folder, ids, args.new_tokens, args.threads
         )
     results = run_rounds(contenders, args.rounds)
-    process = psutil.Process().memory_info().rss / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     print(
         f"{args.model}, {args.dtype}, {args.device}, {args.threads} threads, batch {args.batch},"
         f" prompt {args.prompt}, {args.new_tokens} new tokens, {args.rounds} rounds"
-        f"{', compiled' if args.compile else ''}; torch {torch.__version__}; resident {process:.0f} MiB\n"
+        f"{', compiled' if args.compile else ''}; torch {torch.__version__}; peak resident memory {peak:.0f} MiB\n"
     )
     print(table(results))
     if model.device.type == "cuda":
