@@ -9,8 +9,8 @@ contender's ratio is plain's time per token over its own in the same round, the 
 first token, and with it the reading of the prompt, is timed on its own (a run of one token); time per token is
 the rest, divided by its tokens; tokens/s counts both.
 
-`--former PYTHON` adds transformers' former built-in (`dola_layers=`, 4.44 to 4.55), run with the
-interpreter of a virtual environment that has it (`pip install transformers==4.53.3 torch`), one round a process.
+`--former PYTHON` adds transformers' former built-in (`dola_layers=`, 4.44 to 4.55), run with the interpreter of
+a virtual environment that has it (`pip install transformers==4.53.3 torch`), one process a round.
 """
 
 import argparse
