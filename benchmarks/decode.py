@@ -5,12 +5,12 @@
     python benchmarks/decode.py --model random:llama-7b --dtype bfloat16 --device cuda --compile
 
 Each round runs every contender once, in turn, so that a slow stretch of the machine hits all of them. A
-contender's ratio is plain's time per token over its own in the same round, the median over the rounds. The
-first token, and with it the reading of the prompt, is timed on its own (a run of one token); time per token is
-the rest, divided by its tokens; tokens/s counts both.
+contender's ratio is plain's time per token over its own in the same round, the median over the rounds.
+The first token, and with it the reading of the prompt, is timed on its own (a run of one token); time per
+token is the rest, divided by its tokens; tokens/s counts both.
 
-`--former PYTHON` adds transformers' former built-in (`dola_layers=`, 4.44 to 4.55), run with the interpreter of
-a virtual environment that has it (`pip install transformers==4.53.3 torch`), one process a round.
+`--former PYTHON` adds transformers' former built-in (`dola_layers=`, 4.44 to 4.55), run with the
+interpreter of an environment that has it (`pip install transformers==4.53.3 torch`), one process a round.
 """
 
 import argparse
@@ -182,7 +182,8 @@ def main() -> None:
     print(
         f"{args.model}, {args.dtype}, {args.device}, {args.threads} threads, batch {args.batch},"
         f" prompt {args.prompt}, {args.new_tokens} new tokens, {args.rounds} rounds"
-        f"{', compiled' if args.compile else ''}; torch {torch.__version__}; peak resident memory {peak:.0f} MiB\n"
+        f"{', compiled' if args.compile else ''}; torch {torch.__version__};"
+        f" peak resident memory {peak:.0f} MiB\n"
     )
     print(table(results))
     if model.device.type == "cuda":
