@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -148,6 +149,7 @@ def test_a_setting_of_its_own_stands_above_the_flag(tiny):
             *("cat", "--json", "--alpha", "0.2", "--divergence", "js"),
             *("--early-exit-layers", "low", "--early-exit-layers", "high:alpha=0.3"),
             *("--early-exit-layers", "2,6", "--early-exit-layers", "-1"),
+            *("--early-exit-layers", "dola:2,6:alpha=0.3"),
         )
     )
     assert [each["strategy"] for each in found] == [
@@ -155,6 +157,7 @@ def test_a_setting_of_its_own_stands_above_the_flag(tiny):
         "high:alpha=0.3,divergence=js",
         "2,6:alpha=0.2",
         "-1",
+        "dola:2,6:alpha=0.3,divergence=js",
     ]
 
 
@@ -267,6 +270,7 @@ def test_a_prompt_comes_from_an_argument_a_file_or_standard_input(tiny, tmp_path
         (["--num_beams", "0"], "x>=1"),
         (["--num_beams", "2", "--prompt-lookup-num-tokens", "3"], "--num_beams 1"),
         (["--stop", ""], "--stop is empty"),
+        (["--do_sample", "--seed", str(2**32)], "4294967295"),
         (["--json", "--explain"], "--json"),
         (["--no-chat", "--system", "one"], "--no-chat"),
         (["--device", "gpu"], "unknown device 'gpu'"),
@@ -276,6 +280,9 @@ def test_a_prompt_comes_from_an_argument_a_file_or_standard_input(tiny, tmp_path
         (["--layers", "low"], "--layers"),
         (["--file", "no/such/file"], "no/such/file: no such file"),
         (["--file", "."], "found a folder"),
+        (["--file", "x" * 300], "cannot be read"),
+        (["--model-name", "x" * 300], "no such model"),
+        (["--model-name", "~nobody-of-that-name/x"], "no such model"),
         (["  "], "argument 2: the prompt is empty"),
     ],
 )
@@ -314,6 +321,34 @@ def test_a_model_that_is_not_there_is_said(tmp_path):
     assert "did you mean 'smollm2'" in refusal(generate("smolm2", "cat"))
     assert "no such model" in refusal(generate(str(tmp_path / "gone"), "cat"))
     assert "config.json" in refusal(generate(str(tmp_path), "cat"))
+
+
+def test_damaged_weights_are_said(tiny, tmp_path):
+    shutil.copytree(tiny, tmp_path, dirs_exist_ok=True)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:2000])
+    assert "cannot load" in refusal(generate(str(tmp_path), "cat"))
+
+
+def test_scores_that_are_no_numbers_are_null_in_json(tiny, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(tiny, tmp_path, dirs_exist_ok=True)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["lm_head.weight"].fill_(float("nan"))
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    [found] = records(generate(str(tmp_path), "cat", "--json"))
+    assert found["scores"] == [None] * len(found["token_ids"])
+
+
+def test_a_template_without_a_system_role_is_said(tiny, tmp_path):
+    shutil.copytree(tiny, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "chat_template.jinja").write_text(
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}cat"
+    )
+    assert "no system role" in refusal(generate(str(tmp_path), "cat", "--system", "one"))
+    chat = run("chat", "--model-name", str(tmp_path), "--device", "cpu", "--system", "one", stdin="cat\n")
+    assert "no system role" in refusal(chat)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

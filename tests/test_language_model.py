@@ -195,6 +195,7 @@ def test_text_is_streamed_as_it_is_returned(lm: dola.LanguageModel) -> None:
         ({"prompts": "a", "top_p": 1.5}, r"top_p must be in \(0, 1\], found 1.5"),
         ({"prompts": "a", "stop": ["x", ""]}, "stop must be non-empty strings"),
         ({"prompts": "a", "repetition_penalty": -1.0}, "repetition_penalty must be above 0"),
+        ({"prompts": "a", "seed": 2**32}, "seed must be in"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_with_what_was_found(
@@ -250,3 +251,94 @@ def test_a_trace_explains_every_token_of_the_text_after_the_first(
             assert set(token.divergence) == set(resolved.candidates)
             assert token.divergence[token.premature_layer] == max(token.divergence.values())
     assert len(lm.trace(text, strategy, prompt_length=5).tokens) == len(ids) - 5
+
+
+def test_nothing_but_the_end_of_sequence_is_taken_from_the_models_own_defaults() -> None:
+    lm = tiny_language_model()
+    plain = lm.generate("The sun", DYNAMIC, max_new_tokens=6)[0]
+    drawn = lm.generate("The sun", DYNAMIC, max_new_tokens=6, do_sample=True, seed=1)[0]
+    own = lm.model.generation_config
+    own.suppress_tokens = [plain.token_ids[0]]
+    own.guidance_scale = 2.0
+    own.min_p = 0.9
+    own.num_return_sequences = 2
+    assert lm.generate("The sun", DYNAMIC, max_new_tokens=6)[0] == plain
+    assert lm.generate("The sun", DYNAMIC, max_new_tokens=6, do_sample=True, seed=1)[0] == drawn
+    assert lm.model.generation_config is own
+    lm.model.generation_config = None
+    assert lm.generate("The sun", DYNAMIC, max_new_tokens=6)[0] == plain
+
+
+def test_a_tokenizer_without_padding_serves_a_batch() -> None:
+    with_padding = tiny_language_model()
+    tokenizer = byte_tokenizer()
+    tokenizer.pad_token = None
+    without = dola.LanguageModel(with_padding.model, tokenizer)
+    expected = [each.token_ids for each in with_padding.generate(PROMPTS, DYNAMIC, max_new_tokens=4)]
+    assert [each.token_ids for each in without.generate(PROMPTS, DYNAMIC, max_new_tokens=4)] == expected
+
+
+def test_one_stop_string_may_stand_alone(lm: dola.LanguageModel) -> None:
+    text = lm.generate("The sun", max_new_tokens=12)[0].text
+    stop = text[4:6]
+    assert lm.generate("The sun", max_new_tokens=12, stop=stop) == lm.generate(
+        "The sun", max_new_tokens=12, stop=[stop]
+    )
+
+
+def test_a_model_with_a_strategy_attached_is_not_decoded_as_vanilla(lm: dola.LanguageModel) -> None:
+    with dola.attach(lm.model, DYNAMIC), pytest.raises(dola.ModelError, match="attached already"):
+        lm.generate("The sun")
+
+
+@pytest.mark.parametrize("lookup", [None, 2])
+def test_layers_are_recorded_right_where_a_model_gives_the_logits_of_the_whole_prompt(
+    monkeypatch: pytest.MonkeyPatch, lookup: int | None
+) -> None:
+    lm = tiny_language_model()
+    prompts = ["abc abc abc", "The sun", "so it is, so it is"]
+
+    def layers() -> list[tuple[int, ...] | None]:
+        return [
+            lm.generate(prompt, DYNAMIC, max_new_tokens=6, prompt_lookup_num_tokens=lookup)[
+                0
+            ].premature_layers
+            for prompt in prompts
+        ]
+
+    expected = layers()
+    host = lm.model.forward
+
+    def forward(  # no logits_to_keep, so the host asks for all and takes the last
+        input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, use_cache=None, **_
+    ):
+        return host(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+        )
+
+    monkeypatch.setattr(lm.model, "forward", forward)
+    assert layers() == expected
+
+
+def test_text_is_streamed_with_the_spaces_that_it_is_returned_with() -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.clean_up_tokenization_spaces = True
+    tokenizer.clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output = True
+    heard: list[str] = []
+    streamer = CallbackStreamer(tokenizer, heard.append, ())
+    streamer.put(torch.tensor([[0]]))  # the prompt
+    for token in tokenizer("Well , it is n't .")["input_ids"]:
+        streamer.put(torch.tensor([token]))
+    streamer.end()
+    assert "".join(heard) == "Well , it is n't ."
+
+
+def test_a_chat_template_that_refuses_a_role_is_the_models_error() -> None:
+    lm = tiny_language_model()
+    lm.tokenizer.chat_template = "{{ raise_exception('System role not supported') }}"
+    with pytest.raises(dola.ModelError, match="System role not supported"):
+        lm.chat_prompt([{"role": "system", "content": "be brief"}])

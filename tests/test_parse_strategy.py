@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -104,6 +104,11 @@ class Mine(Vanilla):
     label: str = "plain"
 
 
+@dataclass(frozen=True)
+class Needy(Mine):
+    layer: int = field(kw_only=True)
+
+
 NOT_A_STRATEGY = "just text"
 
 
@@ -111,7 +116,7 @@ NOT_A_STRATEGY = "just text"
 def third_party(monkeypatch: pytest.MonkeyPatch) -> None:
     points = [
         EntryPoint(name, f"{__name__}:{attribute}", registry.ENTRY_POINT_GROUP)
-        for name, attribute in {"mine": "Mine", "wrong": "NOT_A_STRATEGY"}.items()
+        for name, attribute in {"mine": "Mine", "needy": "Needy", "wrong": "NOT_A_STRATEGY"}.items()
     ]
 
     def fake(*, group: str) -> list[Any]:
@@ -134,3 +139,21 @@ def test_a_third_party_registers_a_strategy_through_an_entry_point() -> None:
 def test_an_entry_point_that_is_no_strategy_is_refused() -> None:
     with pytest.raises(StrategyError, match=r"'wrong'.*not a dola Strategy"):
         parse_strategy("wrong")
+
+
+@pytest.mark.usefixtures("third_party")
+def test_a_setting_that_a_strategy_cannot_do_without_is_asked_for() -> None:
+    assert parse_strategy("needy:layer=3") == Needy(layer=3)
+    with pytest.raises(StrategyError, match="needs a setting 'layer'"):
+        parse_strategy("needy:steps=2")
+
+
+def test_a_bucket_takes_one_mature_layer() -> None:
+    assert parse_strategy("low,9") == DoLa("low", mature_layer=9)
+    with pytest.raises(LayerError, match="one mature layer"):
+        parse_strategy("low,9,12")
+
+
+def test_one_number_is_no_list_of_candidates() -> None:
+    with pytest.raises(LayerError, match=r"as in \(5,\)"):
+        DoLa(5)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from jinja2 import TemplateError
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
@@ -26,7 +27,8 @@ def _silent(line: str) -> None:
 class LanguageModel:
     """A causal language model with its tokenizer, decoded with any strategy.
 
-    Made by `dola.load`, or from a model and a tokenizer that are loaded already.
+    Made by `dola.load`, or from a model and a tokenizer that are loaded already; a tokenizer that has no
+    padding token is given one.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: Tokenizer, name: str = "") -> None:
@@ -34,6 +36,8 @@ class LanguageModel:
         self.tokenizer = tokenizer
         self.name = name or model.config.name_or_path
         self.depth: Depth = depth_of(model.config)
+        if tokenizer.pad_token is None:  # any will do: what is padded is masked
+            tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
 
     def generate(
         self,
@@ -47,7 +51,7 @@ class LanguageModel:
         top_k: int = 0,
         num_beams: int = 1,
         repetition_penalty: float = 1.0,
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] = (),
         seed: int | None = None,
         prompt_lookup_num_tokens: int | None = None,
         on_text: Callable[[str], None] | None = None,
@@ -67,6 +71,7 @@ class LanguageModel:
         Raises:
             DataError: an empty prompt, or one that leaves no room in the model's context.
             LayerError: a layer that the model lacks.
+            ModelError: a strategy is attached to the model already.
             StrategyError: settings that do not go together.
         """
         settings = GenerationSettings(
@@ -77,7 +82,7 @@ class LanguageModel:
             top_k=top_k,
             num_beams=num_beams,
             repetition_penalty=repetition_penalty,
-            stop=tuple(stop),
+            stop=(stop,) if isinstance(stop, str) else tuple(stop),
             seed=seed,
             prompt_lookup_num_tokens=prompt_lookup_num_tokens,
         )
@@ -158,15 +163,18 @@ class LanguageModel:
         """A conversation as the text that the model was tuned to continue, by its own chat template.
 
         Raises:
-            ModelError: the model has no chat template.
+            ModelError: the model has no chat template, or one that refuses these messages.
         """
         if self.tokenizer.chat_template is None:
             raise ModelError(f"{self.name} has no chat template: it is a base model; give it a plain prompt")
-        text = str(
-            self.tokenizer.apply_chat_template(
-                [dict(message) for message in messages], tokenize=False, add_generation_prompt=True
+        try:
+            text = str(
+                self.tokenizer.apply_chat_template(
+                    [dict(message) for message in messages], tokenize=False, add_generation_prompt=True
+                )
             )
-        )
+        except TemplateError as error:  # many know no system role
+            raise ModelError(f"the chat template of {self.name} refuses these messages: {error}") from error
         bos = self.tokenizer.bos_token
         # Where the template writes the token that the tokenizer adds by itself, one is enough.
         ids = self.tokenizer(text)["input_ids"]
@@ -188,7 +196,7 @@ def load(
 
     Args:
         dtype: `float32`, `bfloat16`, `float16` or `auto` (as saved); None: float16 on CUDA, else float32.
-        device: `auto` (CUDA where there is one), `cpu`, `cuda`, `cuda:1`, `mps`.
+        device: `auto` (CUDA, else mps, where there is one), `cpu`, `cuda`, `cuda:1`, `mps`.
         num_gpus: 1, more, or `auto`: as the released `--num-gpus`.
         max_gpu_memory: GiB a GPU may be filled with when there are several; the released `--max_gpu_memory`.
         trust_remote_code: run code that comes with the model.

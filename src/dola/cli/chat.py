@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -56,8 +57,8 @@ def chat(
     """
     strategies = strategy.strategies()
     lm = load_for(model, strategies)
-    lm.chat_prompt([{"role": "user", "content": "?"}])  # refuses a base model before the first question
     session = Session(lm, sampling, strategies, system, explain=explain)
+    session.prompt([{"role": "user", "content": "?"}])  # refuses a base model before the first question
     click.echo(f"{lm.name}: {session.strategies_named()}. /help lists the commands, Ctrl-D ends.", err=True)
     with suppress(ImportError):
         import readline  # noqa: F401 (line editing and history, by being imported)
@@ -109,6 +110,15 @@ class Session:
         """The strategies as people read them."""
         return ", ".join(map(named, self.strategies))
 
+    def prompt(self, turns: Sequence[dict[str, str]]) -> str:
+        """The system message, if there is one, and the turns, in the model's own template.
+
+        Raises:
+            ModelError: the model has no chat template, or one that refuses them.
+        """
+        system = [] if self.system is None else [{"role": "system", "content": self.system}]
+        return self.lm.chat_prompt([*system, *turns])
+
     def _obey(self, command: str, rest: str) -> None:
         from dola.strategies import Vanilla, parse_strategy
 
@@ -139,8 +149,7 @@ class Session:
 
     def _answer(self, question: str) -> None:
         asked = [*self.turns, {"role": "user", "content": question}]
-        system = [] if self.system is None else [{"role": "system", "content": self.system}]
-        prompt = self.lm.chat_prompt([*system, *asked])
+        prompt = self.prompt(asked)
         answer = ""
         for strategy in self.strategies:
             name = f"{named(strategy)}> " if len(self.strategies) > 1 else "model> "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -106,6 +107,8 @@ def _write_json(
         record = {"prompt": asked.prompt, "strategy": str(strategy)} | {
             key: value for key, value in asdict(generation).items() if key != "prompt"
         }
+        # JSON has no word for what is not a finite number.
+        record["scores"] = [score if math.isfinite(score) else None for score in generation.scores]
         click.echo(json.dumps(record, ensure_ascii=False))
         sys.stdout.flush()
 

@@ -71,7 +71,7 @@ class StrategyOptions:
         return asked
 
     def _with_flags(self, strategy: Strategy, text: str) -> Strategy:
-        own = {pair.partition("=")[0].strip() for pair in text.partition(":")[2].split(",")}
+        own = {pair.partition("=")[0].strip() for pair in text.rpartition(":")[2].split(",")}
         flags = {
             "alpha": self.relative_top,
             "divergence": self.divergence,
@@ -234,5 +234,5 @@ sampling_options = option_group(
         help="Guess this many tokens from the prompt and check them in one pass.",
     ),
     click.option("--stop", multiple=True, metavar="TEXT", help="End at this text. May be repeated."),
-    click.option("--seed", type=click.IntRange(min=0), help="For --do_sample: the same text again."),
+    click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="For --do_sample: the same text again."),
 )

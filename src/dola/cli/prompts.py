@@ -68,6 +68,8 @@ def _read(file: str) -> str:
         raise DataError("no such file: expected a text file with the prompt", path=file) from None
     except PermissionError:
         raise DataError("permission denied: this file cannot be read", path=file) from None
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", path=file) from error
     try:
         return str(raw, "utf-8-sig")
     except UnicodeDecodeError as error:

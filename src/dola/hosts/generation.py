@@ -1,7 +1,7 @@
 """Prompts in, continuations out: one call of the host's own `generate`, with what it does recorded."""
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -10,11 +10,11 @@ from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, StoppingCriteria, set_seed
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from dola.errors import DataError, StrategyError
+from dola.errors import DataError, ModelError, StrategyError
 from dola.hosts.recording import ChosenTokens, StepRecord, StepScores
 from dola.hosts.stopping import StopStrings, cut_at_stop
 from dola.hosts.streaming import CallbackStreamer
-from dola.hosts.transformers import Attachment, attach
+from dola.hosts.transformers import Attachment, attach, attached
 from dola.strategies import Strategy, Vanilla
 
 
@@ -68,6 +68,7 @@ class GenerationSettings:
             "repetition_penalty": (self.repetition_penalty > 0, "above 0 (1: none)"),
             "prompt_lookup_num_tokens": ((self.prompt_lookup_num_tokens or 1) >= 1, "at least 1"),
             "stop": (all(self.stop), "non-empty strings"),
+            "seed": (0 <= (self.seed or 0) < 2**32, "in 0..2**32 - 1"),
         }
         for name, (fine, expected) in ranges.items():
             if not fine:
@@ -107,6 +108,7 @@ def generate(
 
     Raises:
         DataError: an empty prompt, or one that leaves no room in the model's context.
+        ModelError: a strategy is attached to the model already.
         StrategyError: settings that do not go together.
     """
     if not prompts:
@@ -116,6 +118,8 @@ def generate(
         raise StrategyError("text can be streamed for one prompt at a time, and without beams")
     if settings.prompt_lookup_num_tokens is not None and not alone:
         raise StrategyError("prompt lookup takes one prompt at a time, and no beams")
+    if attached(model) is not None:  # vanilla would be contrasted, and not say so
+        raise ModelError(f"{type(model).__name__} has a strategy attached already: detach that one first")
     inputs = _encode(model, tokenizer, prompts, settings.max_new_tokens)
     if settings.seed is not None:
         set_seed(settings.seed)
@@ -179,14 +183,27 @@ def _run_host(
     criteria: list[StoppingCriteria] = [ChosenTokens(record, steps)]
     if settings.stop:
         criteria.append(StopStrings(tokenizer, settings.stop, inputs["input_ids"].shape[1]))
-    output = cast("Any", model).generate(
-        **inputs,
-        generation_config=settings.host_config(model, tokenizer),
-        logits_processor=[steps],
-        stopping_criteria=criteria,
-        streamer=streamer,
-    )
+    config = settings.host_config(model, tokenizer)
+    with _without_defaults(model):
+        output = cast("Any", model).generate(
+            **inputs,
+            generation_config=config,
+            logits_processor=[steps],
+            stopping_criteria=criteria,
+            streamer=streamer,
+        )
     return output, record
+
+
+@contextmanager
+def _without_defaults(model: PreTrainedModel) -> Iterator[None]:
+    """The host fills whatever a call leaves open from the model's own generation defaults: there are none."""
+    own: Any = getattr(model, "generation_config", None)
+    model.generation_config = GenerationConfig.from_dict({})
+    try:
+        yield
+    finally:
+        model.generation_config = own
 
 
 def _end(

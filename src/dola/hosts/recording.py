@@ -30,23 +30,28 @@ class StepScores(LogitsProcessor):
     def __init__(self, record: StepRecord, attachment: Attachment | None) -> None:
         self._record = record
         self._attachment = attachment
-        self._latest: Contrast | None = None
-        self._first_length = 0
+        self._contrasts: dict[int, Contrast | None] = {}
         self.pending: dict[int, Tensor] = {}
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         length = input_ids.shape[1]
         self.pending[length] = scores
-        contrast = None if self._attachment is None else self._attachment.last
-        if contrast is not None and contrast.premature is not None:
-            if contrast is not self._latest:
-                self._latest, self._first_length = contrast, length
-            position = length - self._first_length
-            chosen = contrast.premature
-            # The host keeps only the last position of a prompt's logits; assisted decoding, several.
-            column = position if chosen.shape[1] > 1 and position < chosen.shape[1] else -1
-            self._record.premature[length] = chosen[:, column]
+        self._contrasts[length] = None if self._attachment is None else self._attachment.last
         return scores
+
+    def settle(self) -> None:
+        """Record the layers of the latest forward pass, and begin anew.
+
+        Its last positions are those whose scores were looked at: most models give no others, some those of
+        the whole prompt.
+        """
+        latest = None if self._attachment is None else self._attachment.last
+        if latest is not None and latest.premature is not None:
+            seen = sorted(length for length, contrast in self._contrasts.items() if contrast is latest)
+            for back, length in enumerate(reversed(seen), start=1):
+                self._record.premature[length] = latest.premature[:, -back]
+        self._contrasts = {}
+        self.pending = {}
 
 
 class ChosenTokens(StoppingCriteria):
@@ -63,7 +68,7 @@ class ChosenTokens(StoppingCriteria):
                 continue
             token = input_ids[:, length : length + 1].to(step.device)
             self._record.scores[length] = step.gather(1, token).squeeze(1)
-        self._steps.pending = {}
+        self._steps.settle()
         return self._go_on(input_ids)
 
     @staticmethod

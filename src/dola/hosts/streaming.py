@@ -14,7 +14,9 @@ class CallbackStreamer(TextStreamer):
     def __init__(
         self, tokenizer: PreTrainedTokenizerBase, on_text: Callable[[str], None], stop: Sequence[str]
     ) -> None:
-        super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
+        super().__init__(
+            tokenizer, skip_prompt=True, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
         self._on_text = on_text
         self._stop = tuple(stop)
         self._hold = max((len(word) for word in stop), default=1) - 1

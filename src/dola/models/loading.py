@@ -45,7 +45,13 @@ def find_source(name: str, *, progress: Progress) -> ModelSource:
     weights = resolve_alias(name)
     if weights is not None:
         return ModelSource(name, str(unpacked_folder(weights, progress=progress)))
-    path = Path(name).expanduser()
+    try:
+        path = Path(name).expanduser()
+        path.stat()
+    except FileNotFoundError:
+        pass  # a hub id
+    except (OSError, RuntimeError) as error:  # a name too long, no right to look, no such user's home
+        raise ModelError(f"no such model file or folder: {name} ({error})") from error
     if path.is_file():
         if path.suffix != ".gguf":
             raise ModelError(
@@ -81,8 +87,6 @@ def load_model(
         arguments = source.arguments | {"trust_remote_code": trust_remote_code}
         tokenizer = AutoTokenizer.from_pretrained(**arguments)
         model = AutoModelForCausalLM.from_pretrained(**arguments, **placement.load_arguments_here())
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
     model.train(mode=False)
     return model, tokenizer
 
@@ -92,13 +96,13 @@ def _failures_explained(source: ModelSource) -> Iterator[None]:
     """What the host says in many lines and many exception types, in one."""
     try:
         yield
-    except DolaError:
+    except (DolaError, MemoryError):
         raise
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except Exception as error:  # readers of damaged files raise types of their own, some plain `Exception`
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         nearest = difflib.get_close_matches(source.name, ALIASES, n=1)
         hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
         raise ModelError(
-            f"cannot load {source.name!r}{hint}: {first}. Expected an alias ({', '.join(ALIASES)}), a hub id,"
-            " a folder saved by save_pretrained, or a .gguf file"
+            f"cannot load {source.name!r}{hint}: {first.rstrip('.')}. Expected an alias"
+            f" ({', '.join(ALIASES)}), a hub id, a folder saved by save_pretrained, or a .gguf file"
         ) from error

@@ -110,6 +110,10 @@ class DoLa(_Contrasted):
         named = self.candidate_premature_layers
         if isinstance(named, str) and named not in BUCKETS:
             raise LayerError(f"unknown layer bucket {named!r}: expected one of {', '.join(BUCKETS)}")
+        if isinstance(named, int):
+            raise LayerError(
+                f"candidates must be low, high, auto or a tuple, as in ({named},); found {named}"
+            )
         if not isinstance(named, str):
             object.__setattr__(self, "candidate_premature_layers", tuple(named))
 

@@ -10,7 +10,7 @@ NAME:key=value,...          a registered strategy by its name (see `registry`)
 """
 
 import typing
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any
 
 from dola.errors import LayerError, StrategyError
@@ -37,11 +37,10 @@ def parse_strategy(text: str) -> Strategy:
         return _build(DoLa, {"candidate_premature_layers": name}, settings)
     bucket_name, _, mature = name.partition(",")
     if bucket_name in BUCKETS:
-        return _build(
-            DoLa,
-            {"candidate_premature_layers": bucket_name, "mature_layer": _layer_numbers(mature, text)[0]},
-            settings,
-        )
+        last, *more = _layer_numbers(mature, text)
+        if more:
+            raise LayerError(f"cannot read layers from {text!r}: after {bucket_name!r}, one mature layer")
+        return _build(DoLa, {"candidate_premature_layers": bucket_name, "mature_layer": last}, settings)
     if not name or name[0] in "-+0123456789,":
         return _from_numbers(_layer_numbers(name, text), settings, dynamic=dynamic)
     return _build(find_strategy(name), {}, settings)
@@ -87,6 +86,16 @@ def _build(kind: type[Strategy], layers: dict[str, Any], settings: dict[str, str
             raise StrategyError(
                 f"{kind.__name__} has no setting {key!r}; it has: {', '.join(sorted(known)) or 'none'}"
             )
+    missing = [
+        field.name
+        for field in fields(kind)
+        if field.init
+        and field.default is MISSING
+        and field.default_factory is MISSING
+        and field.name not in {*layers, *settings}
+    ]
+    if missing:
+        raise StrategyError(f"{kind.__name__} needs a setting {missing[0]!r}, as in 'NAME:{missing[0]}=...'")
     return kind(**layers, **{key: _value(key, text, types[key]) for key, text in settings.items()})
 
 
