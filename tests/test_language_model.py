@@ -211,6 +211,10 @@ def test_prompts_that_cannot_be_are_refused(lm: dola.LanguageModel) -> None:
     context = lm.model.config.max_position_embeddings
     with pytest.raises(dola.DataError, match=f"prompt 1 has {context} tokens"):
         lm.generate("a" * context)
+    with pytest.raises(
+        dola.DataError, match=f"{context + 1} tokens, and the model's context holds {context}"
+    ):
+        lm.trace("a" * (context + 1), DYNAMIC)
     with pytest.raises(dola.DataError, match="nothing to trace"):
         lm.trace("a", DYNAMIC)
     with pytest.raises(dola.ModelError, match="no chat template"):

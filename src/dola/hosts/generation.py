@@ -15,6 +15,7 @@ from dola.hosts.recording import ChosenTokens, StepRecord, StepScores
 from dola.hosts.stopping import StopStrings, cut_at_stop
 from dola.hosts.streaming import CallbackStreamer
 from dola.hosts.transformers import Attachment, attach, attached
+from dola.models.parts import context_of
 from dola.strategies import Strategy, Vanilla
 
 
@@ -157,7 +158,7 @@ def _encode(
     """Prompts as left-padded ids `[B, T]` and their mask, on the model's device."""
     encoded = tokenizer(list(prompts), padding=True, padding_side="left", return_tensors="pt")
     lengths = encoded["attention_mask"].sum(1).tolist()
-    context = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+    context = context_of(model.config)
     for number, length in enumerate(lengths, start=1):
         if length == 0:
             raise DataError(f"prompt {number} is empty: expected at least one token")

@@ -69,6 +69,12 @@ def depth_of(config: Config) -> Depth:
     return Depth(num_layers, bool(tied))
 
 
+def context_of(config: Config) -> int | None:
+    """How many tokens the model can hold, or None where its configuration sets no limit."""
+    context: int | None = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
+    return context
+
+
 def take_apart(model: PreTrainedModel) -> ModelParts:
     """The parts of a causal language model.
 

@@ -44,7 +44,7 @@ def iter_loglikelihood(
     size = _BATCH_TOKENS.get(device, 1024) if batch_tokens is None else batch_tokens
     if size < 1:
         raise StrategyError(f"batch_tokens must be at least 1, found {size}")
-    context = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+    context = context_of(model.config)
     tokens = tokenize_requests(tokenizer, requests, context=context, truncate=truncate)
     return _score(model, parts, tokens, resolved, Budget(size))
 

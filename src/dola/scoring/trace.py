@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dola.errors import DataError
 from dola.head import ContrastiveHead
-from dola.models.parts import take_apart
+from dola.models.parts import context_of, take_apart
 from dola.models.projection import projection_of
 from dola.models.trunk import hidden_states
 from dola.strategies import Strategy
@@ -62,7 +62,7 @@ def trace_text(
     """See `LanguageModel.trace`.
 
     Raises:
-        DataError: no token is left to trace.
+        DataError: no token is left to trace, or the text is longer than the model's context.
         LayerError: a layer that the model lacks.
     """
     parts = take_apart(model)
@@ -73,6 +73,11 @@ def trace_text(
     if ids.shape[1] <= first:
         raise DataError(
             f"nothing to trace: the text has {ids.shape[1]} tokens, and the first {first} are left out"
+        )
+    context = context_of(model.config)
+    if context is not None and ids.shape[1] > context:
+        raise DataError(
+            f"the text has {ids.shape[1]} tokens, and the model's context holds {context}: shorten it"
         )
     hidden = hidden_states(parts, ids, strategy.exits)[:, 0, first - 1 : -1]  # [E, R, D]
     targets = ids[0, first:].to(hidden.device)
