@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from dola.errors import StrategyError
 from dola.head import ContrastiveHead
-from dola.models.parts import ModelParts, take_apart
+from dola.models.parts import ModelParts, context_of, take_apart
 from dola.models.probe import probe
 from dola.models.projection import projection_of
 from dola.models.trunk import TappedTrunk
