@@ -11,14 +11,14 @@ from dola.strategies import Contrast, Strategy
 Projection = Callable[[Tensor], Tensor]
 """The language-model head on rows: hidden `[R, D]` -> logits `[R, V]`, float32, as the model defines them."""
 
-# Early-exit logits held at once. A contrast makes about six tensors of this size on its way.
-_CHUNK_BYTES = {"cpu": 64 << 20, "cuda": 512 << 20}
-
-
 # glibc gives every freed block at the end of its heap back to the system, page by page, until the program has
 # freed one large block: then it keeps up to twice that size. The contrast's temporaries would be unmapped
 # and cleared anew at every token, at twice the cost of its arithmetic. 32 MiB is the largest that counts.
 _LARGEST_KEPT_BLOCK = 30 << 20
+
+# Early-exit logits held at once. A contrast makes about six tensors of this size on its way. On a CPU just below
+# the largest block whose memory is handed out again.
+_CHUNK_BYTES = {"cpu": 28 << 20, "cuda": 512 << 20}
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class ContrastiveHead:
             The positions, and their logits `[E, r, V]` in float32.
         """
         exits, rows, width = hidden.shape
-        step = max(1, _CHUNK_BYTES.get(hidden.device.type, 64 << 20) // (exits * self.vocab_size * 4))
+        step = max(1, _CHUNK_BYTES.get(hidden.device.type, 512 << 20) // (exits * self.vocab_size * 4))
         for start in range(0, max(rows, 1), step):
             part = hidden[:, start : start + step]
             logits = self.project(part.reshape(-1, width))  # one product for all exits
