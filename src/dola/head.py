@@ -16,8 +16,8 @@ Projection = Callable[[Tensor], Tensor]
 # and cleared anew at every token, at twice the cost of its arithmetic. 32 MiB is the largest that counts.
 _LARGEST_KEPT_BLOCK = 30 << 20
 
-# Early-exit logits held at once. A contrast makes about six tensors of this size on its way. On a CPU just below
-# the largest block whose memory is handed out again.
+# Early-exit logits held at once. A contrast makes about six tensors of this size on its way. On a CPU they stay
+# just below the largest block whose memory is handed out again.
 _CHUNK_BYTES = {"cpu": 28 << 20, "cuda": 512 << 20}
 
 
