@@ -11,13 +11,13 @@ from dola.strategies import Contrast, Strategy
 Projection = Callable[[Tensor], Tensor]
 """The language-model head on rows: hidden `[R, D]` -> logits `[R, V]`, float32, as the model defines them."""
 
-# glibc gives every freed block at the end of its heap back to the system, page by page, until the program has
-# freed one large block: then it keeps up to twice that size. The contrast's temporaries would be unmapped
+# glibc gives every freed block at the end of its heap back to the system, page by page, until the program
+# has freed one large block: then it keeps up to twice that size. The contrast's temporaries would be unmapped
 # and cleared anew at every token, at twice the cost of its arithmetic. 32 MiB is the largest that counts.
 _LARGEST_KEPT_BLOCK = 30 << 20
 
-# Early-exit logits held at once. A contrast makes about six tensors of this size on its way. On a CPU they stay
-# just below the largest block whose memory is handed out again.
+# Early-exit logits held at once; a contrast makes about six tensors of this size on its way. On a CPU they
+# stay just below the largest block whose memory is handed out again.
 _CHUNK_BYTES = {"cpu": 28 << 20, "cuda": 512 << 20}
 
 
