@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ os.environ["OMP_NUM_THREADS"] = "2"
 os.environ["GOMP_SPINCOUNT"] = "0"
 # No test talks to a model hub; without this a mistaken one hangs in retries where there is no network.
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and so would every program that
+# they start to interrupt it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 BESIDE_THE_CHECKOUT = Path(__file__).resolve().parent.parent.parent / "shared"
 

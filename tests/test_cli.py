@@ -533,7 +533,7 @@ def test_an_interrupted_command_ends_with_130(tiny):
         stderr=subprocess.PIPE,
         text=True,
     ) as waiting:
-        time.sleep(1.0)  # until it reads its standard input, which stays open
+        time.sleep(3.0)  # until it reads its standard input, which stays open
         waiting.send_signal(signal.SIGINT)
         _, said = waiting.communicate(timeout=30)
     assert waiting.returncode == 130
