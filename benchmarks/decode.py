@@ -28,7 +28,7 @@ from typing import Any
 
 import torch
 from models import load_benchmark_model
-from transformers import PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel
 
 import dola
 
@@ -126,9 +126,23 @@ def former_built_in(python: Path, folder: str, ids: torch.Tensor, new_tokens: in
     return Timing(**json.loads(done.stdout))
 
 
-def repeated_prompt(ids: torch.Tensor) -> torch.Tensor:
-    """A prompt whose second half repeats its first, as a quoted context does: what prompt lookup feeds on."""
-    return torch.cat([ids, ids], dim=1)
+# Prompt lookup guesses from what the text said before, so it is timed on a text that says things again.
+REPEATING = """Answer each question with one plain, true sentence.
+
+Q: What colour is fresh snow?
+A: Fresh snow is white.
+
+Q: How many legs does a spider have?
+A: A spider has eight legs.
+
+Q: What is the capital of Italy?
+A:"""
+
+
+def repeating_prompt(model: PreTrainedModel) -> torch.Tensor:
+    """`REPEATING` as ids `[1, T]`."""
+    tokenizer = AutoTokenizer.from_pretrained(model.config.name_or_path)
+    return tokenizer(REPEATING, return_tensors="pt")["input_ids"].to(model.device)
 
 
 def main() -> None:
@@ -147,7 +161,7 @@ def main() -> None:
     parser.add_argument(
         "--lookup",
         type=int,
-        help="instead: DoLa with prompt lookup of this many tokens, on a prompt that repeats itself",
+        help="instead: DoLa with prompt lookup of this many tokens, on a text that repeats itself",
     )
     parser.add_argument("--former", type=Path, help="python of an environment with transformers 4.53.3")
     args = parser.parse_args()
@@ -166,10 +180,10 @@ def main() -> None:
     contenders = {name: contender(strategy, ids, extra) for name, strategy in strategies(model).items()}
     if args.lookup:
         dynamic = list(strategies(model).values())[-1]
-        repeated, guess = repeated_prompt(ids), extra | {"prompt_lookup_num_tokens": args.lookup}
+        repeated, guess = repeating_prompt(model), extra | {"prompt_lookup_num_tokens": args.lookup}
         contenders = {
-            "plain, repeated prompt": contender(None, repeated, extra),
-            "DoLa, repeated prompt": contender(dynamic, repeated, extra),
+            "plain, repeating text": contender(None, repeated, extra),
+            "DoLa, repeating text": contender(dynamic, repeated, extra),
             "DoLa, prompt lookup": contender(dynamic, repeated, guess),
         }
     if args.former:
