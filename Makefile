@@ -24,7 +24,7 @@ $(READY): pyproject.toml constraints.txt
 	@"$(PYTHON)" -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "dola needs Python 3.11 or newer, and $(PYTHON) is %d.%d" % v[:2])'
 	@$(RUN) pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(VENV)
 	$(RUN) pip install --constraint constraints.txt torch
-	$(RUN) pip install --constraint constraints.txt --editable '.[dev]'
+	$(RUN) pip install --constraint constraints.txt --editable '.[dev,judge]'
 	@touch $(READY)
 
 demo: $(READY) ## answer a few questions with and without DoLa, on an embedded model

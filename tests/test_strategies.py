@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from torch import Tensor
 
 import oracle
-from dola import DoLa, DoLaStatic, StrategyError, Vanilla
+from dola import DoLa, DoLaStatic, StrategyError, Vanilla, parse_strategy
 from dola.errors import LayerError
 from dola.strategies import Depth, Exit
 
@@ -213,3 +213,24 @@ def test_resolving_changes_a_copy_and_settles_for_good() -> None:
     assert resolved == DoLa((4, 6), mature_layer=8, alpha=0.2)
     assert resolved.resolve(DEPTH) == resolved
     assert replace(resolved, alpha=0.1) != resolved
+
+
+@pytest.mark.parametrize("kind", ["2,4,6,8", "2,8"])
+def test_strategies_that_work_together_contrast_as_each_does_alone(kind: str) -> None:
+    depth = Depth(num_layers=8, tied_embeddings=False)
+    divergences = ("released", "js") if kind.count(",") > 1 else (None,)
+    texts = [
+        f"{kind}:alpha={alpha},post_softmax={post}" + (f",divergence={divergence}" if divergence else "")
+        for divergence in divergences
+        for alpha in (0.0, 0.1)
+        for post in ("true", "false")
+    ]
+    strategies = [parse_strategy(text).resolve(depth) for text in texts]
+    logits = 4 * torch.randn(len(strategies[0].exits), 5, 33, generator=torch.Generator().manual_seed(0))
+    together = type(strategies[0]).contrast_together(strategies, logits)
+    for strategy, found in zip(strategies, together, strict=True):
+        alone = strategy.contrast(logits)
+        assert torch.equal(found.scores, alone.scores)
+        assert torch.equal(found.premature, alone.premature)
+        if alone.divergence is not None:
+            assert torch.equal(found.divergence, alone.divergence)

@@ -22,6 +22,9 @@ LN_2 = math.log(2.0)
 # Stands in for an infinite log-ratio (a logit of -inf on one side only): large, and its sums stay finite.
 _LARGEST_LOG_RATIO = 1e30
 
+# Up to here ln cosh is found from e^(|d| / 2); beyond, it is a straight line to the last digit.
+_LARGEST_CURVED = 80.0
+
 # exp of this is 1.6e-38, hardly a normal number any more.
 _LOWEST_NORMAL_LOG = -87.0
 
@@ -33,8 +36,19 @@ def _log_ratio(log_p: Tensor, log_q: Tensor) -> Tensor:
 
 def _log_mean_decay(size: Tensor) -> Tensor:
     """ln((1 + exp(-size)) / 2) for size >= 0; exact at 0, where ln cosh would cancel to noise."""
-    # In place: on a CPU each fresh tensor of K x V costs as much as the arithmetic on it.
     return size.neg().expm1_().mul_(0.5).log1p_()
+
+
+def _log_cosh_of_half(size: Tensor) -> Tensor:
+    """ln cosh(size / 2) for size >= 0, as log1p((u - 1)^2 / 2u) with u = e^(size / 2); `size` is overwritten.
+
+    A square near 0, so rounding hurts nothing there and 0 gives 0. In place: on a CPU each fresh tensor of
+    K x V costs as much as the arithmetic on it; and exp2 takes a fifth of the time of expm1.
+    """
+    curved = size.clamp(max=_LARGEST_CURVED)
+    beyond = size.sub_(curved).mul_(0.5)
+    u = curved.mul_(0.5 / LN_2).exp2_()
+    return (u - 1.0).square_().div_(u).mul_(0.5).log1p_().add_(beyond)
 
 
 def _probabilities(log_probs: Tensor) -> Tensor:
@@ -60,8 +74,7 @@ def released_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
         Divergence in nats `[...]`, in [0, inf); finite even where the true value is not (a token that is
         possible on one side only). Source: `dola.py` of voidism/DoLa, equation 3 of the paper.
     """
-    size = _log_ratio(log_p, log_q).abs_()
-    log_cosh = _log_mean_decay(size).add_(size, alpha=0.5)
+    log_cosh = _log_cosh_of_half(_log_ratio(log_p, log_q).abs_())
     mixture = (_probabilities(log_p) + _probabilities(log_q)).mul_(0.5)
     return mixture.mul_(log_cosh).sum(-1).clamp_(min=0.0)
 

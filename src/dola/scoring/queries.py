@@ -44,7 +44,10 @@ class QueryHeads:
         ]
         by_norm = sorted({(norm, layer) for exits in own for layer, norm in exits})
         self.exits = tuple(Exit(layer, norm) for norm, layer in by_norm)
-        self._places = [_neighbours([self.exits.index(each) for each in exits]) for exits in own]
+        # Strategies of a kind that read the same exits work on them together.
+        self._groups: dict[tuple[type[Strategy], tuple[Exit, ...]], list[int]] = {}
+        for number, (strategy, exits) in enumerate(zip(strategies, own, strict=True)):
+            self._groups.setdefault((type(strategy), tuple(exits)), []).append(number)
         self._positions = Budget(_GATHERED)
         self._trie = TokenTrie()
         self._waiting: list[tuple[list[int], Tensor]] = []
@@ -101,15 +104,17 @@ class QueryHeads:
             for row, node in enumerate(nodes)
             for token, query in self._trie.asked[node].items()
         ]
-        row, token, query = zip(*asked, strict=True)
-        for number, strategy in enumerate(self._strategies):
-            contrast = strategy.contrast(logits[self._places[number]])
-            scores = contrast.scores
-            if not strategy.candidates:  # logits as they are: of no meaning until they are normalised
-                scores = torch.log_softmax(scores, dim=-1)
-            _put(self._answers.scores[number], query, scores[list(row), list(token)].tolist())
-            if contrast.premature is not None:
-                _put(self._answers.premature[number], query, contrast.premature[list(row)].tolist())
+        row, token, query = map(list, zip(*asked, strict=True))
+        for (kind, exits), numbers in self._groups.items():
+            read = logits[_neighbours([self.exits.index(each) for each in exits])]
+            contrasts = kind.contrast_together([self._strategies[number] for number in numbers], read)
+            for number, contrast in zip(numbers, contrasts, strict=True):
+                scores = contrast.scores
+                if not self._strategies[number].candidates:  # logits: of no meaning until normalised
+                    scores = torch.log_softmax(scores, dim=-1)
+                _put(self._answers.scores[number], query, scores[row, token].tolist())
+                if contrast.premature is not None:
+                    _put(self._answers.premature[number], query, contrast.premature[row].tolist())
 
 
 def _neighbours(places: list[int]) -> slice | list[int]:

@@ -1,6 +1,7 @@
 """What every strategy is: which early exits it reads, and how their logits become scores."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -63,3 +64,12 @@ class Strategy(ABC):
 
         Positions never influence each other.
         """
+
+    @classmethod
+    def contrast_together(cls, strategies: Sequence[Self], logits: Tensor) -> Iterator[Contrast]:
+        """The contrasts of several strategies of this class that read the same exits, in their order.
+
+        Equal to each one's own `contrast`. A class whose strategies have work in common overrides this to do
+        it once.
+        """
+        return (strategy.contrast(logits) for strategy in strategies)

@@ -1,6 +1,7 @@
 """Decoding by Contrasting Layers: the premature layer chosen per token, or fixed."""
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal, Self
 
@@ -14,6 +15,12 @@ from dola.strategies.layers import BUCKETS, bucket, check_candidates, mature_lay
 
 # Stands in for the logarithm of a probability of zero on the premature side.
 _LOWEST_LOG_PROB = -1e30
+
+
+def _difference(mature: Tensor, premature: Tensor) -> Tensor:
+    """log p_mature - log p_premature (equation 4), `[..., V]`."""
+    # Clamped: -inf - -inf is no number, and one such token would carry post_softmax away with it.
+    return mature - premature.clamp(min=_LOWEST_LOG_PROB)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +54,9 @@ class _Contrasted(Strategy):
             raise LayerError("this strategy is not resolved yet: call resolve() with the model's depth")
         return tuple(Exit(layer, self.early_exit_norm) for layer in (*premature, self.mature_layer))
 
-    def _score(self, mature: Tensor, premature: Tensor) -> Tensor:
-        """log p_mature - log p_premature inside the plausible set (equations 4 and 5), `[..., V]`."""
-        # Clamped: -inf - -inf is no number, and one such token would carry post_softmax away with it.
-        scores = mature - premature.clamp(min=_LOWEST_LOG_PROB)
-        if self.post_softmax:
-            scores = torch.log_softmax(scores, dim=-1)
+    def _score(self, mature: Tensor, difference: Tensor) -> Tensor:
+        """The contrast inside the plausible set (equation 5), `[..., V]`; `difference` is left as it is."""
+        scores = torch.log_softmax(difference, dim=-1) if self.post_softmax else difference
         return apply_plausibility(scores, mature, self.alpha, self.filter_value)
 
     def _spec(self, layers: str) -> str:
@@ -81,9 +85,15 @@ class DoLaStatic(_Contrasted):
         return self._exits((self.premature_layer,))
 
     def contrast(self, logits: Tensor) -> Contrast:
+        return next(self.contrast_together([self], logits))
+
+    @classmethod
+    def contrast_together(cls, strategies: Sequence[Self], logits: Tensor) -> Iterator[Contrast]:
         premature, mature = torch.log_softmax(logits, dim=-1, dtype=torch.float32)
         chosen = torch.zeros(mature.shape[:-1], dtype=torch.int64, device=mature.device)
-        return Contrast(self._score(mature, premature), chosen)
+        difference = _difference(mature, premature)
+        for strategy in strategies:
+            yield Contrast(strategy._score(mature, difference), chosen)
 
     def __str__(self) -> str:
         return self._spec(f"{self.premature_layer},{-1 if self.mature_layer is None else self.mature_layer}")
@@ -132,13 +142,22 @@ class DoLa(_Contrasted):
         return self._exits(() if isinstance(layers, str) else layers)
 
     def contrast(self, logits: Tensor) -> Contrast:
+        return next(self.contrast_together([self], logits))
+
+    @classmethod
+    def contrast_together(cls, strategies: Sequence[Self], logits: Tensor) -> Iterator[Contrast]:
         log_probs = torch.log_softmax(logits, dim=-1, dtype=torch.float32)  # [K+1, ..., V]
         candidates, mature = log_probs[:-1], log_probs[-1]
-        divergence = divergences(self.divergence, mature, candidates)  # [K, ...]
-        chosen = select_premature(divergence)
-        index = chosen[None, ..., None].expand(1, *mature.shape)
-        premature = candidates.gather(0, index).squeeze(0)  # [..., V]
-        return Contrast(self._score(mature, premature), chosen, divergence)
+        choices: dict[Divergence, tuple[Tensor, Tensor, Tensor]] = {}
+        for strategy in strategies:
+            if strategy.divergence not in choices:
+                divergence = divergences(strategy.divergence, mature, candidates)  # [K, ...]
+                chosen = select_premature(divergence)
+                index = chosen[None, ..., None].expand(1, *mature.shape)
+                premature = candidates.gather(0, index).squeeze(0)  # [..., V]
+                choices[strategy.divergence] = divergence, chosen, _difference(mature, premature)
+            divergence, chosen, difference = choices[strategy.divergence]
+            yield Contrast(strategy._score(mature, difference), chosen, divergence)
 
     def __str__(self) -> str:
         layers = self.candidate_premature_layers
