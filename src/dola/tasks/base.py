@@ -1,4 +1,7 @@
-"""What a multiple-choice task is: its data, the requests it makes of a model, and what the scores mean."""
+"""What a task is: its data, what it asks of a model, and what the answers are worth.
+
+`Task` scores reference answers; `GenerationTask` has the model write one and judges it.
+"""
 
 from __future__ import annotations
 
@@ -78,6 +81,75 @@ class Task(Protocol[E]):
 
     def released_json(self, examples: Sequence[E], scores: Sequence[Sequence[float]]) -> dict[str, Any]:
         """What the released script writes for these examples, key for key, and keys of ours after those."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a completion comes to.
+
+    Attributes:
+        answer: by the corrected rule; None where the completion has none, which counts as wrong.
+        released: by the released script's rule; None where that rule finds none.
+        measures: the example's metrics, keyed as the task's `metrics`; empty for a task that others judge.
+        retry: the released rule found no answer, and the script would generate again (StrategyQA's `--retry`).
+    """
+
+    answer: str | bool | None
+    released: str | bool | None
+    measures: dict[str, float]
+    retry: bool
+
+
+class GenerationTask(Protocol[E]):
+    """A benchmark whose examples are each a prompt that the model goes on from."""
+
+    @property
+    def name(self) -> str:
+        """As on the command line: `gsm8k`, `strqa`, `tfqa`, `vicuna`."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The keys of `Judged.measures`, in a table's order; each in [0, 1], more is better. None (`()`) for
+        a task whose completions a judge is needed for."""
+
+    @property
+    def binary_metrics(self) -> frozenset[str]:
+        """Those of `metrics` that are 0 or 1 for every example."""
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """The texts that end a completion."""
+
+    @property
+    def chat(self) -> bool:
+        """Whether `prompt` is what a user says, for the model's own chat template, and not the whole prompt."""
+
+    def load(self, data_path: Path | None = None, *, version: str | None = None) -> Dataset[E]:
+        """Read and check the data: a file, a folder that holds it, or None to fetch the pinned one."""
+
+    def prompt(self, example: E, *, attempt: int = 0) -> str:
+        """What the model goes on from. `attempt` counts the retries: it changes the prompt where the
+        demonstrations are shuffled, and only there."""
+
+    def completion(self, raw: str, text: str) -> str:
+        """The completion as the output holds it.
+
+        `raw`: all that was decoded, special tokens left out, the stop text and what came with it left in.
+        `text`: the same, cut before the first stop text.
+        """
+
+    def judge(self, example: E, raw: str, text: str) -> Judged:
+        """`raw` and `text` as in `completion`."""
+
+    def describe(self, example: E) -> dict[str, Any]:
+        """The example for a report, as JSON: `question`, `reference` (the true answer, or None) and `group`
+        (its category, or None)."""
+
+    def released_json(
+        self, examples: Sequence[E], completions: Sequence[str], judged: Sequence[Judged]
+    ) -> dict[str, Any] | list[dict[str, Any]]:
+        """What the released script writes for these examples, key for key, and keys of ours after those; for
+        a script that writes JSONL, its lines."""
 
 
 def checked_scores(scores: Sequence[float], expected: int) -> list[float]:
