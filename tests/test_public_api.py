@@ -19,6 +19,7 @@ SIGNATURES = {
     "Exit": "(layer, norm)",
     "Generation": "(prompt, text, token_ids, scores, premature_layers, finish_reason)",
     "LanguageModel": "(model, tokenizer, name='')",
+    "JudgeError": None,
     "LayerError": None,
     "MissingExtraError": "(feature, extra)",
     "ModelError": None,

@@ -29,6 +29,7 @@ _HOME = {
     "load": "dola.language_model",
     "DataError": "dola.errors",
     "DolaError": "dola.errors",
+    "JudgeError": "dola.errors",
     "LayerError": "dola.errors",
     "MissingExtraError": "dola.errors",
     "ModelError": "dola.errors",
@@ -42,6 +43,7 @@ __all__ = ["__version__", *_HOME]
 if TYPE_CHECKING:
     from dola.errors import DataError as DataError
     from dola.errors import DolaError as DolaError
+    from dola.errors import JudgeError as JudgeError
     from dola.errors import LayerError as LayerError
     from dola.errors import MissingExtraError as MissingExtraError
     from dola.errors import ModelError as ModelError

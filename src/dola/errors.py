@@ -59,6 +59,10 @@ class RunError(DolaError):
     """A run that cannot start or go on: other settings' records, another process, no place to write."""
 
 
+class JudgeError(DolaError):
+    """A judge that cannot be asked: no key, refused, not reached, or failing time and again."""
+
+
 class MissingExtraError(DolaError):
     """A feature whose optional packages are missing; the message is the command that installs them."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from typing import Any
 
 import click
 
 from dola import __version__
 from dola.cli.failures import explained
+from dola.cli.lazy_group import LazyGroup
 
 # Command -> module, name in it, and its line in `dola --help`, which must not import what it lists.
 COMMANDS = {
@@ -17,28 +17,15 @@ COMMANDS = {
     "chat": ("dola.cli.chat", "chat", "Talk to a model, and switch strategies as you go."),
     "demo": ("dola.cli.demo", "demo", "See what DoLa changes, on a small embedded model."),
     "eval": ("dola.cli.eval", "evaluate", "Measure strategies on TruthfulQA or FACTOR, with statistics."),
+    "judge": ("dola.cli.judge", "judge", "Let judges rate answers: truth and information, or pairwise."),
     "tune": ("dola.cli.tune", "tune", "Choose the candidate layers for a model by two-fold validation."),
     "report": ("dola.cli.report", "report", "Show results as a page or a table; join shards."),
     "models": ("dola.cli.models", "models", "List, fetch and remove the embedded models."),
 }
 
 
-class _LazyGroup(click.Group):
-    """A group whose commands are imported when they are called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click names it)
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in COMMANDS:
-            return None
-        module, name, _ = COMMANDS[cmd_name]
-        command: click.Command = getattr(import_module(module), name)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+class _Dola(LazyGroup):
+    """The outermost group: whatever goes wrong below is said in one line here."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         with explained():
@@ -50,7 +37,8 @@ class _LazyGroup(click.Group):
 
 
 @click.group(
-    cls=_LazyGroup,
+    cls=_Dola,
+    commands_at=COMMANDS,
     invoke_without_command=True,
     context_settings={
         "help_option_names": ["-h", "--help"],

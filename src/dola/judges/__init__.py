@@ -1,0 +1,1 @@
+"""Judges of answers: what they are asked, whom, and what their replies come to."""

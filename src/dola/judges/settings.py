@@ -1,0 +1,132 @@
+"""How a judge at an endpoint is reached: the key, the address, and the patience that it is asked with.
+
+The config file is the released one, with keys of our own that may be left out:
+
+    {"gpt_info": "curie:ft-...", "gpt_truth": "curie:ft-...", "api_key": "sk-...", "base_url": "http://..."}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from dola.errors import DataError, JudgeError
+
+KEY_VARIABLE = "OPENAI_API_KEY"
+ADDRESS_VARIABLE = "OPENAI_BASE_URL"
+
+# What servers that ask for no key expect in its place: the header must not be empty.
+_NO_KEY = "none"
+_HIDDEN = "***"
+
+
+@dataclass(frozen=True)
+class EndpointSettings:
+    """An OpenAI-compatible endpoint.
+
+    Attributes:
+        api_key: never in a repr, a message, a log or an output of ours.
+        base_url: the address up to and with `/v1`; None: OpenAI's own.
+        max_retries: of one request after 429, 5xx, a timeout or a cut connection, with the client's backoff.
+        timeout: seconds that one attempt may take.
+        concurrency: requests that are under way at a time.
+
+    Raises:
+        JudgeError: a key that is none, or a password in the address.
+    """
+
+    api_key: str = field(repr=False)
+    base_url: str | None = None
+    max_retries: int = 6
+    timeout: float = 120.0
+    concurrency: int = 8
+
+    def __post_init__(self) -> None:
+        # A header can hold no more, and the library's complaint would repeat the key.
+        if not self.api_key or any(not "!" <= character <= "~" for character in self.api_key):
+            raise JudgeError("the judge's key is empty, or has characters in it that no key has")
+        if self.base_url is not None and "@" in urlsplit(self.base_url).netloc:
+            raise JudgeError(
+                "the judge's address holds a user name or password, which logs would show: leave it out, and"
+                f" put the key into {KEY_VARIABLE}"
+            )
+
+    @property
+    def address(self) -> str:
+        """Where the endpoint is, for messages."""
+        return self.base_url or "api.openai.com"
+
+    def hide(self, text: str) -> str:
+        """`text` without the key: servers like to repeat what they refuse."""
+        return text.replace(self.api_key, _HIDDEN) if self.api_key != _NO_KEY else text
+
+
+@dataclass(frozen=True)
+class JudgeConfig:
+    """A config file. `api_key` is None where the file has none."""
+
+    gpt_truth: str | None = None
+    gpt_info: str | None = None
+    base_url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+
+
+def read_config(path: Path) -> JudgeConfig:
+    """The judges' models and key, as in the released `--gpt3-config`.
+
+    Raises:
+        DataError: not there, not a JSON object, or with something else than text in it. Nothing of the file's
+            content is in the message: there is a key in it.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError("no such file: expected the judges' config", path=path) from None
+    except (ValueError, IsADirectoryError):
+        found = None
+    if not isinstance(found, dict):
+        raise DataError(
+            'expected a JSON object as {"gpt_truth": MODEL, "gpt_info": MODEL, "api_key": KEY}', path=path
+        )
+    return JudgeConfig(
+        gpt_truth=_text(found, "gpt_truth", path),
+        gpt_info=_text(found, "gpt_info", path),
+        base_url=_text(found, "base_url", path),
+        api_key=_text(found, "api_key", path),
+    )
+
+
+def endpoint_settings(
+    config: JudgeConfig | None = None,
+    *,
+    base_url: str | None = None,
+    max_retries: int = 6,
+    timeout: float = 120.0,
+    concurrency: int = 8,
+) -> EndpointSettings:
+    """The endpoint of a config, of an address, or of the environment, in this order of precedence: the
+    argument, the config, `OPENAI_BASE_URL` and `OPENAI_API_KEY`.
+
+    Raises:
+        JudgeError: no key for OpenAI's own endpoint. An address of another needs none.
+    """
+    config = config or JudgeConfig()
+    address = base_url or config.base_url or os.environ.get(ADDRESS_VARIABLE) or None
+    key = config.api_key or os.environ.get(KEY_VARIABLE, "").strip() or (_NO_KEY if address else None)
+    if key is None:
+        raise JudgeError(
+            f"no key for the judge: put it into the environment variable {KEY_VARIABLE}, or into the config"
+            ' file as "api_key"; or name another endpoint by --base-url'
+        )
+    return EndpointSettings(key, address, max_retries, timeout, concurrency)
+
+
+def _text(found: dict[str, Any], key: str, path: Path) -> str | None:
+    value = found.get(key)
+    if value is not None and not isinstance(value, str):
+        raise DataError(f"expected text, found {type(value).__name__}", path=path, column=key)
+    return (value or "").strip() or None
