@@ -91,7 +91,7 @@ class Judged:
         answer: by the corrected rule; None where the completion has none, which counts as wrong.
         released: by the released script's rule; None where that rule finds none.
         measures: the example's metrics, keyed as the task's `metrics`; empty for a task that others judge.
-        retry: the released rule found no answer, and the script would generate again (StrategyQA's `--retry`).
+        retry: the released rule found no answer, and the script would generate again (`strqa`, `--retry`).
     """
 
     answer: str | bool | None
@@ -122,7 +122,7 @@ class GenerationTask(Protocol[E]):
 
     @property
     def chat(self) -> bool:
-        """Whether `prompt` is what a user says, for the model's own chat template, and not the whole prompt."""
+        """Whether `prompt` is what a user says, for the model's own chat template, and no whole prompt."""
 
     def load(self, data_path: Path | None = None, *, version: str | None = None) -> Dataset[E]:
         """Read and check the data: a file, a folder that holds it, or None to fetch the pinned one."""
@@ -146,10 +146,15 @@ class GenerationTask(Protocol[E]):
         (its category, or None)."""
 
     def released_json(
-        self, examples: Sequence[E], completions: Sequence[str], judged: Sequence[Judged]
+        self,
+        examples: Sequence[E],
+        completions: Sequence[str],
+        judged: Sequence[Judged],
+        *,
+        attempts: Sequence[int] | None = None,
     ) -> dict[str, Any] | list[dict[str, Any]]:
         """What the released script writes for these examples, key for key, and keys of ours after those; for
-        a script that writes JSONL, its lines."""
+        a script that writes JSONL, its lines. `attempts`: how many each completion took, one if None."""
 
 
 def checked_scores(scores: Sequence[float], expected: int) -> list[float]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dola.errors import DataError
+from dola.tasks.text_files import bytes_of, refuse_utf16
 
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 
@@ -77,7 +78,7 @@ def read_table(path: Path) -> Table:
         DataError: no such file, an empty one, one without rows, NUL bytes, another encoding than UTF-8,
             quoting that does not close, a row with more or fewer cells than the header.
     """
-    raw = _bytes_of(path)
+    raw = bytes_of(path, "a CSV file")
     records = _records(_text_of(raw, path), path)
     _, header = next(records)
     columns = tuple(header)
@@ -87,21 +88,9 @@ def read_table(path: Path) -> Table:
     return Table(path, columns, rows, hashlib.sha256(raw).hexdigest())
 
 
-def _bytes_of(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise DataError("no such file: expected a CSV file", path=path) from None
-    except IsADirectoryError:
-        raise DataError("expected a CSV file, found a folder", path=path) from None
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
-
-
 def _text_of(raw: bytes, path: Path) -> str:
     """The bytes as text; a byte that is not UTF-8 becomes a surrogate, for `_row` to say in which cell."""
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError("the file is UTF-16: expected UTF-8 (save it as 'CSV UTF-8')", path=path, line=1)
+    refuse_utf16(raw, path, "save it as 'CSV UTF-8'")
     text = str(raw, "utf-8-sig", errors="surrogateescape")
     if not text.strip():
         raise DataError("the file is empty: expected a CSV file with a header", path=path)

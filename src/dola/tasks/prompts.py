@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+import random
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -80,6 +81,19 @@ def few_shot_prompt(demonstrations: Demonstrations, question: str, *, conclusion
     shots = (f"Q: {q}\nA: {a}\n\n" for q, a in zip(demonstrations.questions, answers, strict=True))
     head = f"{demonstrations.instruction}\n\n" if demonstrations.instruction else ""
     return f"{head}{''.join(shots)}Q: {question}\nA:"
+
+
+def shuffled(demonstrations: Demonstrations, seed: str) -> Demonstrations:
+    """The same worked examples in an order that the seed decides."""
+    order = list(range(len(demonstrations.questions)))
+    random.Random(seed).shuffle(order)
+    chains = demonstrations.chains
+    return replace(
+        demonstrations,
+        questions=tuple(demonstrations.questions[at] for at in order),
+        answers=tuple(demonstrations.answers[at] for at in order),
+        chains=None if chains is None else tuple(chains[at] for at in order),
+    )
 
 
 def _file_in(folder: Path, name: PromptName) -> Path:

@@ -62,6 +62,78 @@ FACTOR = {
     ),
 }
 
+_GSM8K_COMMIT = "3101c7d5072418e28b9008a6636bde82a006892c"
+
+
+def _gsm8k(part: str, size_note: str, sha256: str) -> Pinned:
+    return Pinned(
+        name=f"gsm8k/gsm8k_{part}.jsonl",
+        title=f"GSM8K, the {part} file",
+        url=_github("openai/grade-school-math", _GSM8K_COMMIT, f"grade_school_math/data/{part}.jsonl"),
+        size_note=size_note,
+        licence="MIT",
+        sha256=sha256,
+    )
+
+
+GSM8K = {
+    "test": _gsm8k(
+        "test", "1,319 examples, 0.8 MB", "3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14"
+    ),
+    "train": _gsm8k(
+        "train", "7,473 examples, 4 MB", "17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465"
+    ),
+}
+
+_STRATEGYQA_COMMIT = "1ba1e97452e189569357876f2854b01357ffbe37"
+
+
+def _strategyqa(part: str, size_note: str, sha256: str) -> Pinned:
+    return Pinned(
+        name=f"strategyqa/{part}.json",
+        title=f"StrategyQA, {part}.json",
+        url=_github("eladsegal/strategyqa", _STRATEGYQA_COMMIT, f"data/strategyqa/{part}.json"),
+        size_note=size_note,
+        licence="MIT",
+        sha256=sha256,
+    )
+
+
+# In this order they are the training file of 2,290 questions that the released script reads.
+STRATEGYQA = (
+    _strategyqa("train", "2,061 questions", "0f72560b8a6fad3db847d2f1a7524fb087297843bb45a8d3245ffd68cbe0de12"),
+    _strategyqa("dev", "229 questions", "0d94842ffb022db8fd5ecd2168b785d5cf67f6faf64f665476bad544a3eb9dde"),
+)
+
+
+def _vicuna(name: str, title: str, commit: str, path: str, sha256: str) -> Pinned:
+    return Pinned(
+        name=f"vicuna/{name}",
+        title=f"the Vicuna questions, {title}",
+        url=_github("lm-sys/FastChat", commit, path),
+        size_note="80 questions, under 0.1 MB",
+        licence="Apache-2.0",
+        sha256=sha256,
+    )
+
+
+VICUNA = {
+    "text": _vicuna(
+        "table_question.jsonl",
+        "the paper's file",
+        "69d085eadab8e9fcf831a97e17e132658c3d2272",
+        "fastchat/eval/table/question.jsonl",
+        "590c39157bc561eadd7f03cad4be18c2b597f93029780af65f86718f39eafa87",
+    ),
+    "turns": _vicuna(
+        "question.jsonl",
+        "FastChat's present file",
+        "0e6d3e4beaab66f4d3f93db72541a4abab8af28d",
+        "fastchat/llm_judge/data/vicuna_bench/question.jsonl",
+        "c248c5c98ba45bb0c2aadae2f270e643bd32679c6c306a3b2a503ac4254cdaa5",
+    ),
+}
+
 _DOLA_COMMIT = "805230e57e63ca561cb759994681b122ff6f81f0"
 
 

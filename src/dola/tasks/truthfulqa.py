@@ -12,6 +12,7 @@ from dola.errors import DataError, DolaError
 from dola.tasks.csv_rows import Row, Table, read_table
 from dola.tasks.fetch import fetch
 from dola.tasks.sources import TRUTHFULQA
+from dola.tasks.text_files import file_in
 
 COLUMNS = ("Question", "Best Answer", "Correct Answers", "Incorrect Answers")
 
@@ -33,7 +34,9 @@ def read_truthfulqa(data_path: Path | None = None, *, version: str | None = None
         known = ", ".join(f"{name} ({what})" for name, what in VERSIONS.items())
         raise DolaError(f"TruthfulQA has no data version {version!r}; there are: {known}")
     path = (
-        fetch(TRUTHFULQA[wanted], option="--data-path") if data_path is None else _file_at(data_path, wanted)
+        fetch(TRUTHFULQA[wanted], option="--data-path")
+        if data_path is None
+        else file_in(data_path, _FILE_NAMES[wanted])
     )
     table = read_table(path)
     table.require(COLUMNS)
@@ -43,18 +46,6 @@ def read_truthfulqa(data_path: Path | None = None, *, version: str | None = None
     if table.sha256 == TRUTHFULQA[wanted].sha256:
         return table, TRUTHFULQA[wanted].title
     return table, f"{path.name}: {len(table.rows)} rows, not the pinned file of {VERSIONS[wanted]}"
-
-
-def _file_at(data_path: Path, version: str) -> Path:
-    if not data_path.is_dir():
-        return data_path
-    names = _FILE_NAMES[version]
-    for name in names:
-        if (data_path / name).is_file():
-            return data_path / name
-    raise DataError(
-        f"expected {' or '.join(names)} in this folder; without --data-path it is fetched", path=data_path
-    )
 
 
 def _check_version(table: Table, wanted: str) -> None:
