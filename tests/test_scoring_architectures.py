@@ -9,11 +9,11 @@ import pytest
 from transformers import PreTrainedModel
 
 from dola.head import ContrastiveHead
+from dola.models.budget import Budget
 from dola.models.parts import take_apart
+from dola.models.prefix import can_share_prefixes
 from dola.models.projection import projection_of
 from dola.models.trunk import TappedTrunk
-from dola.scoring.budget import Budget
-from dola.scoring.prefix import can_share_prefixes
 from dola.scoring.queries import QueryHeads
 from dola.scoring.trie import TokenTrie
 from dola.scoring.walk import walk_for

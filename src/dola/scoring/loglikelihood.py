@@ -8,11 +8,11 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from dola.errors import StrategyError
 from dola.head import ContrastiveHead
+from dola.models.budget import Budget
 from dola.models.parts import ModelParts, context_of, take_apart
 from dola.models.probe import probe
 from dola.models.projection import projection_of
 from dola.models.trunk import TappedTrunk
-from dola.scoring.budget import Budget
 from dola.scoring.queries import Answers, QueryHeads
 from dola.scoring.result import LogLikelihood, Scored
 from dola.scoring.tokens import Request, TokenRequest, tokenize_requests

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dola.head import ContrastiveHead
-from dola.scoring.budget import Budget
+from dola.models.budget import Budget
 from dola.scoring.trie import TokenTrie
 from dola.strategies import Exit, Strategy
 

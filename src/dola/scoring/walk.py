@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from transformers import Cache, PreTrainedModel
 
+from dola.models.budget import Budget
+from dola.models.prefix import Prefix, can_share_prefixes
 from dola.models.trunk import TappedTrunk
-from dola.scoring.budget import Budget
 from dola.scoring.plan import fitting, worth_a_pass
-from dola.scoring.prefix import Prefix, can_share_prefixes
 from dola.scoring.trie import ROOT, TokenTrie
 
 
