@@ -88,7 +88,7 @@ def read_json_list(path: Path) -> Records:
     """Read a UTF-8 file that is one JSON list of objects.
 
     Raises:
-        DataError: no such file, an empty one, another encoding than UTF-8, or something else than such a list.
+        DataError: no such file, an empty one, another encoding than UTF-8, or no such list.
     """
     raw = bytes_of(path, "a JSON file")
     found = _parsed(_text_of(raw, path), path, 1)
@@ -114,7 +114,9 @@ def _text_of(raw: bytes, path: Path) -> str:
         line = raw.count(b"\n", 0, error.start) + 1
         byte = raw[error.start]
         raise DataError(
-            f"the byte 0x{byte:02X} is not UTF-8 (Windows-1252?): save the file as UTF-8", path=path, line=line
+            f"the byte 0x{byte:02X} is not UTF-8 (Windows-1252?): save the file as UTF-8",
+            path=path,
+            line=line,
         ) from None
     if not text.strip():
         raise DataError("the file is empty: expected JSON", path=path)

@@ -101,7 +101,9 @@ def _strategyqa(part: str, size_note: str, sha256: str) -> Pinned:
 
 # In this order they are the training file of 2,290 questions that the released script reads.
 STRATEGYQA = (
-    _strategyqa("train", "2,061 questions", "0f72560b8a6fad3db847d2f1a7524fb087297843bb45a8d3245ffd68cbe0de12"),
+    _strategyqa(
+        "train", "2,061 questions", "0f72560b8a6fad3db847d2f1a7524fb087297843bb45a8d3245ffd68cbe0de12"
+    ),
     _strategyqa("dev", "229 questions", "0d94842ffb022db8fd5ecd2168b785d5cf67f6faf64f665476bad544a3eb9dde"),
 )
 
