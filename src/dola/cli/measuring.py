@@ -20,7 +20,7 @@ from dola.runs.fingerprint import model_identity
 from dola.runs.manifest import environment
 from dola.runs.measured import Measured, measure, scores_of
 from dola.runs.plan import Plan, RunConfig, make_plan
-from dola.runs.records import Records, open_records
+from dola.runs.records import Record, Records, open_records
 from dola.runs.results import KEY, check_writable, result_json, write_result
 from dola.runs.summary import summarise
 from dola.runs.variants import Lineup, line_up
@@ -98,7 +98,7 @@ def depth_for(model: ModelOptions) -> Depth:
     return depth_of_model(model.model_name, trust_remote_code=model.trust_remote_code, progress=tell)
 
 
-def _score(asked: Measuring, plan: Plan, lineup: Lineup, records: Records) -> None:
+def _score(asked: Measuring, plan: Plan, lineup: Lineup, records: Records[Record]) -> None:
     left = missing(plan, records)
     if not left:
         tell(f"all {len(plan.examples)} examples are scored already ({records.path.name})")
@@ -120,7 +120,7 @@ def _score(asked: Measuring, plan: Plan, lineup: Lineup, records: Records) -> No
 
 
 def _result(
-    asked: Measuring, dataset: Dataset[Any], plan: Plan, lineup: Lineup, records: Records
+    asked: Measuring, dataset: Dataset[Any], plan: Plan, lineup: Lineup, records: Records[Record]
 ) -> dict[str, Any]:
     measured = measure(plan, lineup, records.done, seed=asked.output.seed)
     done = [records.done[example.index] for example in plan.examples]

@@ -30,7 +30,7 @@ _SHOWN = 3
 class Running:
     """The examples done, the strategies' running means, and the time left."""
 
-    def __init__(self, plan: Plan, lineup: Lineup, records: Records) -> None:
+    def __init__(self, plan: Plan, lineup: Lineup, records: Records[Record]) -> None:
         self._plan = plan
         self._rows = lineup.asked[:_SHOWN]
         self._examples = {example.index: example for example in plan.examples}

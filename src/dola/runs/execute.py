@@ -50,7 +50,10 @@ class LocalExecutor:
 
 
 def execute(
-    plan: Plan, executor: Executor, records: Records, on_record: Callable[[Record], None] | None = None
+    plan: Plan,
+    executor: Executor,
+    records: Records[Record],
+    on_record: Callable[[Record], None] | None = None,
 ) -> None:
     """Score the rows of the plan that have no record yet; `on_record` is told of each that is on the disk."""
     left = missing(plan, records)
@@ -62,7 +65,7 @@ def execute(
             on_record(record)
 
 
-def missing(plan: Plan, records: Records) -> list[int]:
+def missing(plan: Plan, records: Records[Record]) -> list[int]:
     """The places in the plan that have no record yet."""
     return [at for at, example in enumerate(plan.examples) if example.index not in records.done]
 

@@ -15,7 +15,10 @@ import dola
 from dola.models.aliases import resolve_alias
 
 # The rooms whose code decides a score; what only shows or summarises may change under a run.
-_SCORING_ROOMS = ("contrast", "strategies", "head.py", "models", "scoring", "tasks")
+SCORING_ROOMS = ("contrast", "strategies", "head.py", "models", "scoring", "tasks")
+# And those that decide a generated text: what the prompt is, the manifest says by itself.
+GENERATION_ROOMS = ("contrast", "strategies", "head.py", "models", "hosts", "language_model.py")
+JUDGING_ROOM = "tasks"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "merges.txt")
 _WEIGHT_SUFFIXES = (".safetensors", ".gguf", ".bin")
 _BLOCK = 1 << 16
@@ -30,11 +33,11 @@ def texts_digest(texts: Iterable[Sequence[str]]) -> str:
     return digest.hexdigest()
 
 
-def code_version() -> str:
-    """The package's version, and twelve digits over the source of everything that decides a score."""
+def code_version(rooms: Sequence[str] = SCORING_ROOMS) -> str:
+    """The package's version, and twelve digits over the source of the rooms that decide what is recorded."""
     home = Path(dola.__file__).parent
     digest = hashlib.sha256()
-    for room in _SCORING_ROOMS:
+    for room in rooms:
         path = home / room
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             digest.update(file.relative_to(home).as_posix().encode())

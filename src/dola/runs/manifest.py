@@ -1,4 +1,4 @@
-"""A run's manifest: what its scores depend on, compared field by field when it is resumed or merged."""
+"""A run's manifest: what its records depend on, compared field by field when it is resumed or merged."""
 
 from __future__ import annotations
 
@@ -14,12 +14,21 @@ from dola.errors import RunError
 FIELDS = {
     "task": "the task",
     "data_sha256": "the data file",
-    "requests_sha256": "the prompts and answers",
+    "requests_sha256": "the prompts, or the answers that are scored",
     "rows": "the rows that are scored",
     "model": "the model",
     "dtype": "the dtype of the weights",
     "strategies": "the strategies",
     "truncate": "--truncate",
+    "repetition_penalty": "the repetition penalties, one a strategy",
+    "max_new_tokens": "--max-new-tokens",
+    "do_sample": "--do_sample",
+    "temperature": "--temperature",
+    "top_p": "--top_p",
+    "top_k": "--top_k",
+    "seed": "--seed",
+    "stop": "the texts that end a completion",
+    "attempts": "--retry",
     "code": "the version of dola",
 }
 # The fields in which the shards of one run differ.

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from dola.runs.layer_counts import added_layers
 from dola.runs.plan import Plan
 from dola.runs.records import Record
 from dola.runs.variants import Lineup, Row
@@ -35,6 +36,23 @@ class MeasuredRow:
 
 
 @dataclass(frozen=True)
+class Speed:
+    """How much a strategy generated, and how fast.
+
+    Attributes:
+        timed: those of the tokens whose time is known, and `seconds` that time.
+    """
+
+    tokens: int
+    timed: int
+    seconds: float
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        return self.timed / self.seconds if self.seconds > 0 else None
+
+
+@dataclass(frozen=True)
 class Measured:
     """A run's figures, and the examples that they are of.
 
@@ -43,6 +61,7 @@ class Measured:
         layers: of each strategy scored, tokens by premature layer; None where nothing is contrasted.
         examples: as the task describes them, each answer with its `tokens`; and `scores[strategy][answer]`.
         counts: answers whose prompt's tokens are no prefix, examples cut on the left, and the like.
+        speeds: of each strategy, where strategies generate; empty where they score.
     """
 
     metrics: tuple[str, ...]
@@ -51,6 +70,11 @@ class Measured:
     layers: tuple[dict[str, int] | None, ...]
     examples: tuple[dict[str, Any], ...]
     counts: dict[str, int]
+    speeds: tuple[Speed, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        return "generation" if self.speeds else "scoring"
 
 
 def measure(plan: Plan, lineup: Lineup, records: Mapping[int, Record], *, seed: int) -> Measured:
@@ -73,7 +97,7 @@ def measure(plan: Plan, lineup: Lineup, records: Mapping[int, Record], *, seed: 
         metrics=plan.task.metrics,
         binary=tuple(metric for metric in plan.task.metrics if metric in plan.task.binary_metrics),
         rows=tuple(rows),
-        layers=tuple(_layers(made, at) for at in range(len(lineup.scored))),
+        layers=tuple(added_layers(record.layers[at] for record in made) for at in range(len(lineup.scored))),
         examples=tuple(_described(plan, *pair) for pair in zip(plan.examples, made, strict=True)),
         counts={
             "examples": len(made),
@@ -100,18 +124,6 @@ def _measured_row(plan: Plan, row: Row, records: Sequence[Record]) -> MeasuredRo
 
 def _columns(metrics: Sequence[str], measured: Sequence[Mapping[str, float]]) -> Columns:
     return {metric: [one[metric] for one in measured] for metric in metrics}
-
-
-def _layers(records: Sequence[Record], strategy: int) -> dict[str, int] | None:
-    """All examples' layer counts together, the layers in rising order."""
-    total: dict[int, int] = {}
-    for record in records:
-        counts = record.layers[strategy]
-        if counts is None:
-            return None
-        for layer, count in counts.items():
-            total[int(layer)] = total.get(int(layer), 0) + count
-    return {str(layer): total[layer] for layer in sorted(total)}
 
 
 def _described(plan: Plan, example: Any, record: Record) -> dict[str, Any]:

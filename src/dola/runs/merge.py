@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from dola.errors import RunError
+from dola.runs.generation_measured import summarise_generation
+from dola.runs.layer_counts import added_layers
 from dola.runs.manifest import OF_A_SHARD, differences
-from dola.runs.measured import Columns, Measured, MeasuredRow
+from dola.runs.measured import Columns, Measured, MeasuredRow, Speed
 from dola.runs.results import KEY, measured_of, result_json
-from dola.runs.summary import summarise
+from dola.runs.summary import Summary, summarise
 
 Result = Mapping[str, Any]
 
@@ -62,12 +64,19 @@ def _merged(group: Sequence[tuple[Path, Result]]) -> dict[str, Any]:
     count, rows = len(measured.examples), first["settings"]["data_rows"]
     return result_json(
         measured,
-        summarise(measured, seed=first["settings"]["seed"]),
+        _summary(measured, first),
         released,
         manifest={**first["manifest"], "rows": f"{count} of {rows}, from {len(shards)} shards"},
         settings={**first["settings"], "shard": None},
         environment=first["environment"],
     )
+
+
+def _summary(measured: Measured, ours: Mapping[str, Any]) -> Summary:
+    seed = ours["settings"]["seed"]
+    if measured.kind == "generation":
+        return summarise_generation(measured, ours["manifest"]["repetition_penalty"], seed=seed)
+    return summarise(measured, seed=seed)
 
 
 def _joined(shards: Sequence[Measured]) -> Measured:
@@ -78,9 +87,10 @@ def _joined(shards: Sequence[Measured]) -> Measured:
         rows=tuple(
             _joined_row(rows, weights) for rows in zip(*(shard.rows for shard in shards), strict=True)
         ),
-        layers=tuple(_added(each) for each in zip(*(shard.layers for shard in shards), strict=True)),
+        layers=tuple(added_layers(each) for each in zip(*(shard.layers for shard in shards), strict=True)),
         examples=tuple(example for shard in shards for example in shard.examples),
         counts={name: sum(shard.counts[name] for shard in shards) for name in shards[0].counts},
+        speeds=tuple(_joined_speed(each) for each in zip(*(shard.speeds for shard in shards), strict=True)),
     )
 
 
@@ -98,14 +108,12 @@ def _joined_row(rows: Sequence[MeasuredRow], weights: Sequence[int]) -> Measured
     return MeasuredRow(first.label, first.kind, first.strategy, first.per_token, per_example, spread)
 
 
-def _added(counts: Sequence[Mapping[str, int] | None]) -> dict[str, int] | None:
-    total: dict[int, int] = {}
-    for each in counts:
-        if each is None:
-            return None
-        for layer, count in each.items():
-            total[int(layer)] = total.get(int(layer), 0) + count
-    return {str(layer): total[layer] for layer in sorted(total)}
+def _joined_speed(parts: Sequence[Speed]) -> Speed:
+    return Speed(
+        tokens=sum(part.tokens for part in parts),
+        timed=sum(part.timed for part in parts),
+        seconds=math.fsum(part.seconds for part in parts),
+    )
 
 
 def _joined_released(parts: Sequence[Mapping[str, Any]], shards: Sequence[Result]) -> dict[str, Any]:

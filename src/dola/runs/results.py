@@ -3,8 +3,9 @@
     {"question": [...], "model_scores": [...], "total_mc1": ..., ...      the first strategy, as released
      "dola": {"format": 1, "manifest": {...}, "rows": [...], "examples": [...], ...}}
 
-A program that reads the released files finds what it looks for. Each strategy that was asked for, the first
-one too, has its released JSON whole under `dola.strategies[i].released`.
+A program that reads the released files finds what it looks for; where the released file is no JSON object but
+JSON lines, they are in a file of their own, and the result file has our key alone. Each strategy that was
+asked for, the first one too, has its released JSON whole under `dola.strategies[i].released`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from dola.errors import DataError, RunError
-from dola.runs.measured import Measured, MeasuredRow
+from dola.runs.measured import Measured, MeasuredRow, Speed
 from dola.runs.summary import Summary, SummaryRow
 
 FORMAT = 1
@@ -30,7 +31,7 @@ KEY = "dola"
 def result_json(
     measured: Measured,
     summary: Summary,
-    released: Mapping[int, Mapping[str, Any]],
+    released: Mapping[int, Mapping[str, Any] | Sequence[Mapping[str, Any]]],
     *,
     manifest: Mapping[str, Any],
     settings: Mapping[str, Any],
@@ -44,6 +45,7 @@ def result_json(
     ]
     ours = {
         "format": FORMAT,
+        "kind": measured.kind,
         "manifest": dict(manifest),
         "environment": dict(environment),
         "settings": dict(settings),
@@ -51,11 +53,12 @@ def result_json(
         "binary": list(measured.binary),
         "counts": measured.counts,
         "findings": list(summary.findings),
-        "rows": [_row_json(row) for row in summary.rows],
+        "rows": [_row_json(row) | _speed_json(row, measured.speeds) for row in summary.rows],
         "strategies": strategies,
         "examples": list(measured.examples),
     }
-    return {**released[min(released)], KEY: ours}
+    first = released[min(released)]
+    return {**(first if isinstance(first, Mapping) else {}), KEY: ours}
 
 
 def measured_of(result: Mapping[str, Any]) -> Measured:
@@ -78,6 +81,7 @@ def measured_of(result: Mapping[str, Any]) -> Measured:
         layers=tuple(strategy["layers"] for strategy in ours["strategies"]),
         examples=tuple(ours["examples"]),
         counts=ours["counts"],
+        speeds=_speeds(ours) if ours.get("kind") == "generation" else (),
     )
 
 
@@ -164,6 +168,27 @@ def _row_json(row: SummaryRow) -> dict[str, Any]:
         "broken": row.broken,
         "per_example": row.row.per_example,
     }
+
+
+def _speed_json(row: SummaryRow, speeds: Sequence[Speed]) -> dict[str, Any]:
+    """What a row of a generation run has beside the others' keys."""
+    if not speeds or row.row.strategy is None:
+        return {}
+    speed = speeds[row.row.strategy]
+    return {
+        "tokens": speed.tokens,
+        "timed_tokens": speed.timed,
+        "seconds": speed.seconds,
+        "tokens_per_second": speed.tokens_per_second,
+    }
+
+
+def _speeds(ours: Mapping[str, Any]) -> tuple[Speed, ...]:
+    by_strategy = {row["strategy"]: row for row in ours["rows"] if "tokens" in row}
+    return tuple(
+        Speed(row["tokens"], row["timed_tokens"], row["seconds"])
+        for row in (by_strategy[place] for place in range(len(ours["strategies"])))
+    )
 
 
 def _finite(value: Any) -> Any:

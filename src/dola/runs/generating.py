@@ -1,0 +1,182 @@
+"""Generate what a plan still lacks, and keep each completion as it is made.
+
+`GenerationExecutor` is all that this room knows of how prompts are gone on from: in this process, or by
+workers elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dola.runs.completions import Completion, GenerationRecord
+from dola.runs.generation_plan import Decoding, GenerationPlan
+from dola.runs.journal import Records
+from dola.runs.layer_counts import LayerCounts, added_layers
+
+if TYPE_CHECKING:
+    from dola.hosts.generation import Generation
+    from dola.strategies import Strategy
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What is generated alike.
+
+    Attributes:
+        seeds: where tokens are drawn, each prompt's own, whatever is generated beside it: so a run that is
+            gone on with draws what it would have drawn. None for greedy decoding.
+        chat: the prompts are what a user says, to be put into the model's own chat template.
+        strategy: its place among the executor's strategies.
+        stop: texts that end a completion.
+    """
+
+    prompts: tuple[str, ...]
+    seeds: tuple[int, ...] | None
+    chat: bool
+    strategy: int
+    repetition_penalty: float
+    stop: tuple[str, ...]
+    decoding: Decoding
+
+
+class GenerationExecutor(Protocol):
+    """Generates; hands `(which prompt, its completion)` over as each is done, in any order."""
+
+    def generate(self, batch: Batch) -> Iterator[tuple[int, Completion]]: ...
+
+
+@dataclass(frozen=True)
+class LocalGenerationExecutor:
+    """Generates in this process, with a model that is loaded.
+
+    Attributes:
+        lm: a `dola.LanguageModel`, or whatever has its `iter_generate` and `chat_prompt`.
+        batch_size: rows at a time; None: as many as memory takes.
+    """
+
+    lm: Any
+    strategies: tuple[Strategy, ...]
+    batch_size: int | None = None
+
+    def generate(self, batch: Batch) -> Iterator[tuple[int, Completion]]:
+        since = time.monotonic()
+        for which, generation in self._generations(batch):
+            yield which, _completion(generation, time.monotonic() - since)
+            since = time.monotonic()  # what is done with it in between is not generation
+
+    def _generations(self, batch: Batch) -> Iterator[tuple[int, Generation]]:
+        prompts = [self._prompt(text, chat=batch.chat) for text in batch.prompts]
+        if batch.seeds is None:
+            yield from self._iterate(batch, prompts, None)
+            return
+        for at, (prompt, seed) in enumerate(zip(prompts, batch.seeds, strict=True)):
+            yield from ((at, generation) for _, generation in self._iterate(batch, [prompt], seed))
+
+    def _iterate(
+        self, batch: Batch, prompts: Sequence[str], seed: int | None
+    ) -> Iterator[tuple[int, Generation]]:
+        return iter(
+            self.lm.iter_generate(
+                prompts,
+                self.strategies[batch.strategy],
+                batch_size=self.batch_size,
+                repetition_penalty=batch.repetition_penalty,
+                stop=batch.stop,
+                **asdict(batch.decoding) | {"seed": seed},
+            )
+        )
+
+    def _prompt(self, text: str, *, chat: bool) -> str:
+        return self.lm.chat_prompt([{"role": "user", "content": text}]) if chat else text
+
+
+def generate_missing(
+    plan: GenerationPlan,
+    executor: GenerationExecutor,
+    records: Records[GenerationRecord],
+    on_record: Callable[[GenerationRecord], None] | None = None,
+) -> None:
+    """Generate the completions of the plan that have no record yet, strategy by strategy; `on_record` is told
+    of each that is on the disk."""
+    for strategy in range(len(plan.config.strategies)):
+        left = [
+            at for at, example in enumerate(plan.examples) if (example.index, strategy) not in records.done
+        ]
+        for record in _generated(plan, executor, strategy, left):
+            records.append(record)
+            if on_record is not None:
+                on_record(record)
+
+
+def lacking(plan: GenerationPlan, records: Records[GenerationRecord]) -> int:
+    """How many completions have no record yet."""
+    wanted = {
+        (example.index, strategy)
+        for example in plan.examples
+        for strategy in range(len(plan.config.strategies))
+    }
+    return len(wanted - records.done.keys())
+
+
+def _generated(
+    plan: GenerationPlan, executor: GenerationExecutor, strategy: int, left: Sequence[int]
+) -> Iterator[GenerationRecord]:
+    """The completions of these places in the plan, each once its last attempt is made."""
+    layers: dict[int, LayerCounts | None] = {}
+    for attempt in range(plan.attempts):
+        again = []
+        for which, made in executor.generate(_batch(plan, strategy, left, attempt)) if left else ():
+            at = left[which]
+            layers[at] = added_layers([layers[at], made.layers]) if at in layers else made.layers
+            example = plan.examples[at]
+            if attempt + 1 < plan.attempts and plan.task.judge(example, made.raw, made.text).retry:
+                again.append(at)
+                continue
+            made = replace(made, layers=layers[at])
+            yield GenerationRecord.of(example.index, strategy, made, attempts=attempt + 1)
+        left = sorted(again)
+
+
+def _batch(plan: GenerationPlan, strategy: int, places: Sequence[int], attempt: int) -> Batch:
+    examples = [plan.examples[at] for at in places]
+    prompts = (
+        [plan.task.prompt(example, attempt=attempt) for example in examples]
+        if attempt
+        else [plan.prompts[at] for at in places]
+    )
+    decoding = plan.config.decoding
+    return Batch(
+        prompts=tuple(prompts),
+        seeds=tuple(_seed(decoding.seed, example.index, attempt) for example in examples)
+        if decoding.do_sample
+        else None,
+        chat=plan.task.chat,
+        strategy=strategy,
+        repetition_penalty=plan.config.penalties[strategy],
+        stop=plan.task.stop,
+        decoding=decoding,
+    )
+
+
+def _seed(seed: int | None, index: int, attempt: int) -> int:
+    """An example's own seed, in 0..2**32 - 1."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{index}:{attempt}".encode()).digest()[:4])
+
+
+def _completion(generation: Generation, seconds: float) -> Completion:
+    chosen = generation.premature_layers
+    counts = None if chosen is None else Counter(chosen)
+    return Completion(
+        text=generation.text,
+        raw=generation.raw_text,
+        tokens=len(generation.token_ids),
+        prompt_tokens=generation.prompt_tokens,
+        finish_reason=generation.finish_reason,
+        layers=None if counts is None else {str(layer): counts[layer] for layer in sorted(counts)},
+        seconds=seconds,
+    )
