@@ -1,0 +1,114 @@
+"""What a judge's reply says about two answers, and what two replies in both orders come to.
+
+A reply is read by our rule, and by FastChat's beside it: its review wants the two scores parted by a single
+space or comma, so that `8, 9` is none, and its pair judgement takes [[A]] wherever it stands before it looks
+for another, so that "I will not say [[A]] only because it is longer: [[B]]" is a verdict for A.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from dola.judges.pair_prompts import Form
+
+Winner = Literal["first", "second", "tie"]
+# Of the two models, whichever was shown first.
+Side = Literal["a", "b", "tie"]
+Outcome = Literal["win", "loss", "tie", "inconsistent", "malformed"]
+
+OUTCOMES: tuple[Outcome, ...] = ("win", "loss", "tie", "inconsistent", "malformed")
+HIGHEST = 10.0
+
+_NUMBER = r"(\d+(?:\.\d+)?)"
+# Emphasis and brackets around them do no harm; a sign or a word does.
+_SCORES = re.compile(rf"[\s*_(\[]*{_NUMBER}(?:\s*[,;|]\s*|\s+){_NUMBER}[\s*_)\].]*")
+_MARK = re.compile(r"\[\[([ABC])\]\]")
+_MARKED: dict[str, Winner] = {"A": "first", "B": "second", "C": "tie"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one reply says.
+
+    Attributes:
+        winner: None: malformed, nothing that could be read.
+        scores: of the answer shown first and of the other, by a review.
+        released: the winner by FastChat's own rule.
+    """
+
+    winner: Winner | None
+    scores: tuple[float, float] | None = None
+    released: Winner | None = None
+
+    def for_side(self, order: str) -> Side | None:
+        """The winner by its model; `order` is "ab", or "ba" where model b was shown first."""
+        if self.winner is None or self.winner == "tie":
+            return self.winner
+        first, second = order
+        side: Side = "a" if (first if self.winner == "first" else second) == "a" else "b"
+        return side
+
+
+MALFORMED = Verdict(None)
+
+
+def read_reply(form: Form, text: str) -> Verdict:
+    """What a reply says, by the form of the prompt that it replies to."""
+    return _read_scores(text) if form == "scores" else _read_mark(text)
+
+
+def outcome_for_a(sides: Sequence[Side | None]) -> Outcome:
+    """What the verdicts on one pair of answers, in one order or in both, come to for model a.
+
+    One that is malformed makes the outcome malformed; two that differ make it inconsistent, be it that they
+    name different winners or that one is a tie.
+    """
+    if None in sides:
+        return "malformed"
+    if len(set(sides)) > 1:
+        return "inconsistent"
+    outcomes: dict[Side | None, Outcome] = {"a": "win", "b": "loss", "tie": "tie"}
+    return outcomes[sides[0]]
+
+
+def released_scores(text: str) -> list[float]:
+    """The scores as FastChat's review file has them: [-1, -1] where its rule finds none."""
+    parts = text.split("\n")[0].replace(",", " ").split(" ")
+    try:
+        first, second = (float(part) for part in parts)
+    except ValueError:
+        return [-1, -1]
+    # `nan` is a number to FastChat, and none to JSON.
+    return [first, second] if math.isfinite(first) and math.isfinite(second) else [-1, -1]
+
+
+def _read_scores(text: str) -> Verdict:
+    """Two numbers from 0 to 10, and nothing else but signs, on the first line that is not empty."""
+    lines = text.strip().splitlines()
+    found = _SCORES.fullmatch(lines[0].strip()) if lines else None
+    first, second = released_scores(text)
+    released = None if (first, second) == (-1, -1) else _higher(first, second)
+    if found is None:
+        return Verdict(None, None, released)
+    scores = (float(found[1]), float(found[2]))
+    if max(scores) > HIGHEST:
+        return Verdict(None, None, released)
+    return Verdict(_higher(*scores), scores, released)
+
+
+def _higher(first: float, second: float) -> Winner:
+    if first == second:
+        return "tie"
+    return "first" if first > second else "second"
+
+
+def _read_mark(text: str) -> Verdict:
+    """The last mark: it is the final verdict that the prompt asks for."""
+    marks = _MARK.findall(text)
+    if not marks:
+        return MALFORMED
+    return Verdict(_MARKED[marks[-1]], None, _MARKED[min(marks)])
