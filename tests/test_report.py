@@ -118,7 +118,7 @@ def test_csv_holds_every_figure_unrounded(result: dict[str, Any]) -> None:
 
 
 def test_markdown_tables_have_equally_many_cells_in_every_line(result: dict[str, Any]) -> None:
-    lines = [line for line in markdown([view_of(result)]).splitlines() if line.startswith("|")]
+    lines = [line for line in markdown([result]).splitlines() if line.startswith("|")]
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {5}
 
 

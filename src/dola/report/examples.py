@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dola.report.view import metrics_of, strategy_rows
+
 # Of a long prompt, what a summary line shows: its end, where the answers go on.
 _SHOWN = 160
 
@@ -50,7 +52,7 @@ def changed_examples(ours: Mapping[str, Any]) -> list[ChangedExample]:
     """The examples whose first 0-or-1 metric a strategy changed, in the data's order."""
     if not ours["binary"]:
         return []
-    metric, rows = ours["binary"][0], _strategies(ours)
+    metric, rows = ours["binary"][0], strategy_rows(ours)
     found = []
     for row in rows[1:]:
         pairs = zip(row["per_example"][metric], rows[0]["per_example"][metric], strict=True)
@@ -61,12 +63,13 @@ def changed_examples(ours: Mapping[str, Any]) -> list[ChangedExample]:
 
 
 def groups(ours: Mapping[str, Any]) -> list[GroupRow]:
-    """The categories, the largest first; none where the data has no categories."""
+    """The categories, the largest first; none where the data has no categories, or nothing is measured."""
+    metrics = [metric for metric in metrics_of(ours) if metric in ours["rows"][0]["per_example"]]
     members: dict[str, list[int]] = defaultdict(list)
     for at, example in enumerate(ours["examples"]):
         if example["group"]:
             members[example["group"]].append(at)
-    rows = _strategies(ours)
+    rows = strategy_rows(ours)
     found = [
         GroupRow(
             name,
@@ -75,16 +78,13 @@ def groups(ours: Mapping[str, Any]) -> list[GroupRow]:
                 metric: tuple(
                     100 * sum(row["per_example"][metric][at] for at in places) / len(places) for row in rows
                 )
-                for metric in ours["metrics"]
+                for metric in metrics
             },
         )
         for name, places in members.items()
+        if metrics
     ]
     return sorted(found, key=lambda group: (-group.count, group.name))
-
-
-def _strategies(ours: Mapping[str, Any]) -> list[Any]:
-    return [row for row in ours["rows"] if row["kind"] == "strategy"]
 
 
 def _changed(

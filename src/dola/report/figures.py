@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dola.report.view import metric_name, metrics_of
+
 WIDTH = 1000.0
 _LABELS = 236.0
 _GAP = 40.0
@@ -110,9 +112,12 @@ class LayerPlot:
     panels: tuple[LayerPanel, ...]
 
 
-def interval_plot(ours: Mapping[str, Any]) -> IntervalPlot:
-    """The plot of a result's rows."""
-    rows, metrics = ours["rows"], ours["metrics"]
+def interval_plot(ours: Mapping[str, Any]) -> IntervalPlot | None:
+    """The plot of a result's rows, of the metrics that all of them have; None where there is none."""
+    rows = ours["rows"]
+    metrics = [name for name in metrics_of(ours) if all(name in row["measures"] for row in rows)]
+    if not metrics:
+        return None
     places = [_TOP + _ROW * (at + 0.5) for at in range(len(rows))]
     width = (WIDTH - _LABELS - _GAP * len(metrics)) / len(metrics)
     bottom = _TOP + _ROW * len(rows)
@@ -121,7 +126,7 @@ def interval_plot(ours: Mapping[str, Any]) -> IntervalPlot:
         start = _LABELS + at * (width + _GAP) + _GAP / 2
         scale = _scale([row["measures"][metric] for row in rows], start, start + width)
         marks = tuple(_mark(row, metric, y, scale) for row, y in zip(rows, places, strict=True))
-        panels.append(Panel(metric, scale, marks[0].x, marks))
+        panels.append(Panel(metric_name(metric), scale, marks[0].x, marks))
     labels = tuple((y, row["label"], row["kind"]) for y, row in zip(places, rows, strict=True))
     return IntervalPlot(bottom + _AXIS, bottom, labels, tuple(panels))
 
@@ -186,7 +191,7 @@ def _lines(up: Scale, first: Mapping[str, Any], control: Mapping[str, Any], metr
 
 def _mark(row: Mapping[str, Any], metric: str, y: float, scale: Scale) -> Mark:
     measure = row["measures"][metric]
-    hint = f"{row['label']}: {metric} {100 * measure['mean']:.1f}"
+    hint = f"{row['label']}: {metric_name(metric)} {100 * measure['mean']:.1f}"
     if measure["low"] is not None:
         hint += f" ({100 * measure['low']:.1f}–{100 * measure['high']:.1f})"
     return Mark(y, scale(measure["mean"]), scale(_low(measure)), scale(_high(measure)), row["kind"], hint)

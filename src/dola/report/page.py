@@ -7,16 +7,47 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from dola.report.against import PaperView
+from dola.report.completions import examples
 from dola.report.examples import changed_examples, groups
 from dola.report.figures import interval_plot, layer_plot
-from dola.report.view import KINDS, view_of
+from dola.report.view import (
+    KINDS,
+    TableView,
+    changing_metric,
+    comparison_view,
+    is_generation,
+    metric_name,
+    strategy_rows,
+    view_of,
+)
 
 
-def page(results: Sequence[Mapping[str, Any]]) -> str:
-    """The page of these results, a section each."""
-    sections = [_section(result) for result in results]
+def page(
+    results: Sequence[Mapping[str, Any]],
+    *,
+    comparisons: Sequence[Mapping[str, Any]] = (),
+    papers: Sequence[PaperView | None] = (),
+) -> str:
+    """The page of these results, a section each.
+
+    Args:
+        comparisons: several results set against each other, as `runs.across` makes them; they come first.
+        papers: for each result what the paper has beside it; none where it is empty.
+    """
+    beside = papers or [None] * len(results)
+    sections = [_section(result, paper) for result, paper in zip(results, beside, strict=True)]
     title = sections[0]["view"].title if len(sections) == 1 else f"{len(sections)} results"
-    return _environment().get_template("page.html").render(title=title, sections=sections, kinds=KINDS)
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            title=title,
+            sections=sections,
+            comparisons=[_table(each, comparison_view(each)) for each in comparisons],
+            kinds=KINDS,
+        )
+    )
 
 
 def layer_figure(result: Mapping[str, Any]) -> str:
@@ -24,19 +55,26 @@ def layer_figure(result: Mapping[str, Any]) -> str:
     return _environment().get_template("layers.svg").render(plot=layer_plot(result["dola"]))
 
 
-def _section(result: Mapping[str, Any]) -> dict[str, Any]:
-    ours = result["dola"]
-    changed = changed_examples(ours)
+def _table(rows: Mapping[str, Any], view: TableView) -> dict[str, Any]:
     return {
-        "view": view_of(result),
-        "plot": interval_plot(ours),
+        "view": view,
+        "plot": interval_plot(rows),
+        "first": rows["rows"][0]["label"],
+        "metric": changing_metric(rows),
+    }
+
+
+def _section(result: Mapping[str, Any], paper: PaperView | None) -> dict[str, Any]:
+    ours = result["dola"]
+    generation = is_generation(ours)
+    return _table(ours, view_of(result)) | {
         "layer_plot": layer_plot(ours) if "tuning" in ours else None,
         "tuning": ours.get("tuning"),
-        "first": ours["rows"][0]["label"],
-        "metric": ours["binary"][0] if ours["binary"] else "",
         "groups": groups(ours),
-        "changed": changed,
-        "strategies": [row["label"] for row in ours["rows"] if row["kind"] == "strategy"],
+        "changed": [] if generation else changed_examples(ours),
+        "examples": examples(ours) if generation else [],
+        "strategies": [row["label"] for row in strategy_rows(ours)],
+        "paper": paper,
     }
 
 
@@ -50,4 +88,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["figure_width"] = 1000
+    environment.filters["metric_name"] = metric_name
     return environment

@@ -4,58 +4,137 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dola.report.view import KINDS, Cell, TableView
+from dola.report.against import PaperCell, PaperView
+from dola.report.view import KINDS, Cell, TableView, comparison_view, metric_name, metrics_of, view_of
+
+_INTERVAL = ("mean", "low", "high")
+_APART = (*_INTERVAL, "p", "test")
 
 
-def markdown(views: Sequence[TableView]) -> str:
-    """A section a result: its table, its findings, its notes."""
-    return "\n".join(_markdown(view) for view in views)
+def markdown(
+    results: Sequence[Mapping[str, Any]],
+    *,
+    comparisons: Sequence[Mapping[str, Any]] = (),
+    papers: Sequence[PaperView | None] = (),
+) -> str:
+    """A section a result: its table, its findings, its notes. The arguments are those of `page`."""
+    parts = [_markdown(comparison_view(each)) for each in comparisons]
+    for result, paper in zip(results, papers or [None] * len(results), strict=True):
+        parts.append(_markdown(view_of(result)))
+        if paper:
+            parts.append(_paper(paper))
+    return "\n".join(parts)
 
 
-def csv_table(results: Sequence[Mapping[str, Any]]) -> str:
-    """One line a row and metric, unrounded, shares from 0 to 1."""
+def csv_table(
+    results: Sequence[Mapping[str, Any]],
+    *,
+    comparisons: Sequence[Mapping[str, Any]] = (),
+    papers: Sequence[PaperView | None] = (),
+) -> str:
+    """One line a row and metric, unrounded, shares from 0 to 1. The arguments are those of `page`.
+
+    A line of a comparison names all its models; with `papers` there are columns for the paper's figures, in
+    percent.
+    """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    interval, apart = ("mean", "low", "high"), ("mean", "low", "high", "p", "test")
-    writer.writerow(
-        ["task", "model", "kind", "row", "metric", *interval, "spread"]
-        + [f"difference_{key}" for key in apart]
-    )
-    for result in results:
+    columns = ["task", "model", "kind", "row", "metric", *_INTERVAL, "spread"]
+    columns += [f"difference_{key}" for key in _APART]
+    counts = ["tokens", "tokens_per_second"] if any("tokens" in row for row in _rows(results)) else []
+    published = ["paper_decoding", "paper", "paper_mark", "paper_verdict"] if papers else []
+    writer.writerow([*columns, *counts, *published])
+    for result, paper in zip(results, papers or [None] * len(results), strict=True):
         ours = result["dola"]
+        named = [ours["manifest"]["task"], ours["settings"]["model"]]
+        beside = _published(paper)
         for row in ours["rows"]:
-            for metric in ours["metrics"]:
-                difference = (row["difference"] or {}).get(metric, {})
-                writer.writerow(
-                    [ours["manifest"]["task"], ours["settings"]["model"], row["kind"], row["label"], metric]
-                    + [row["measures"][metric][key] for key in interval]
-                    + [row["spread"].get(metric)]
-                    + [difference.get(key) for key in apart]
-                )
+            for metric in metrics_of(ours) or ("",):
+                line = _line(named, row, metric) + [row.get(key) for key in counts]
+                writer.writerow(line + (beside.get((row["label"], metric), [""] * 4) if published else []))
+    for comparison in comparisons:
+        named = [comparison["task_title"], "; ".join(comparison["files"])]
+        for row in comparison["rows"]:
+            for metric in metrics_of(comparison):
+                writer.writerow(_line(named, row, metric) + [None] * len((*counts, *published)))
     return stream.getvalue()
+
+
+def _rows(results: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    return (row for result in results for row in result["dola"]["rows"])
+
+
+def _line(named: Sequence[str], row: Mapping[str, Any], metric: str) -> list[Any]:
+    measure = row["measures"].get(metric, {})
+    difference = (row["difference"] or {}).get(metric, {})
+    return [
+        *named,
+        row["kind"],
+        row["label"],
+        metric,
+        *(measure.get(key) for key in _INTERVAL),
+        row.get("spread", {}).get(metric),
+        *(difference.get(key) for key in _APART),
+    ]
+
+
+def _published(paper: PaperView | None) -> dict[tuple[str, str], list[str]]:
+    """What the paper has beside a row and metric of the run."""
+    return {
+        (row.row, cell.measured): [row.decoding, cell.paper, cell.mark, cell.verdict]
+        for row in (paper.rows if paper else ())
+        for cell in row.cells
+        if row.row
+    }
 
 
 def _markdown(view: TableView) -> str:
     lines = [f"## {_escaped(view.title)}", ""]
     lines += [f"- {name}: {_escaped(value)}" for name, value in view.facts]
-    lines += ["", "| | " + " | ".join(view.metrics) + " |", "| --- |" + " --- |" * len(view.metrics)]
+    counted = ["tokens", "tokens/s"] if any(row.tokens for row in view.rows) else []
+    names = [*(metric_name(metric) for metric in view.metrics), *counted]
+    lines += ["", "| | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
     for kind, title in KINDS.items():
         rows = view.of_kind(kind)
         if rows:
-            lines.append(f"| *{title}* |" + " |" * len(view.metrics))
+            lines.append(f"| *{title}* |" + " |" * len(names))
         for row in rows:
-            cells = (_cell(row.cells[metric], row.changed.get(metric, "")) for metric in view.metrics)
+            cells = [_cell(row.cells[metric], row.changed.get(metric, "")) for metric in view.metrics]
+            cells += [row.tokens or "–", row.speed or "–"] if counted else []
             lines.append(f"| {_escaped(row.label)} | " + " | ".join(cells) + " |")
-    lines += ["", "In percent, with 95% intervals; differences are from the first row, on the same examples."]
+    if view.metrics:
+        lines += [
+            "",
+            "In percent, with 95% intervals; differences are from the first row, on the same examples.",
+        ]
     for layers in view.layers:
         shares = ", ".join(f"{layer}: {100 * share:.1f}%" for layer, _, share in layers.shares)
         lines += ["", f"Premature layers of {_escaped(layers.label)}: {shares}."]
     if view.findings or view.notes:
         lines += ["", *(f"- {_escaped(line)}" for line in (*view.findings, *view.notes))]
     return "\n".join([*lines, ""])
+
+
+def _paper(view: PaperView) -> str:
+    names = [metric_name(metric) for metric in view.metrics]
+    lines = [f"### Beside the paper: {view.model}, {view.benchmark}", ""]
+    lines += ["| paper | this run | " + " | ".join(names) + " |", "| --- | --- |" + " --- |" * len(names)]
+    for row in view.rows:
+        cells = " | ".join(_paper_cell(cell) for cell in row.cells)
+        lines.append(f"| {row.decoding} | {_escaped(row.row) or 'not in this run'} | {cells} |")
+    lines += ["", "Above: the paper's figure. Below: this run's, and where the paper's lies.", ""]
+    return "\n".join([*lines, *(f"- {_escaped(note)}" for note in view.notes), ""])
+
+
+def _paper_cell(cell: PaperCell) -> str:
+    published = " ".join(filter(None, (f"**{cell.paper or '–'}**", cell.mark)))
+    if not cell.value:
+        return published
+    interval = f" ({cell.interval})" if cell.interval else ""
+    return f"{published}<br>{cell.value}{interval}{', ' if cell.verdict else ''}{cell.verdict}"
 
 
 def _cell(cell: Cell, changed: str) -> str:

@@ -1,0 +1,208 @@
+"""A run beside the paper's figures: vanilla beside vanilla, DoLa beside DoLa, and what differs besides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dola.errors import DataError
+from dola.report.paper import (
+    BENCHMARKS,
+    DOLA,
+    MODELS,
+    UNVERIFIED,
+    VANILLA,
+    Figure,
+    decodings,
+    figures,
+    model_named,
+)
+from dola.report.view import between, percent, strategy_rows
+from dola.tasks.sources import FACTOR, TRUTHFULQA
+
+# With the released rule the published figures were made, so it is that figure which stands beside them.
+_AS_RELEASED = {"accuracy": "accuracy_released"}
+# The paper's figures have one decimal.
+_ROUNDING = 0.0005
+
+
+@dataclass(frozen=True)
+class PaperCell:
+    """A figure of the paper and the run's own, in percent; what one of them lacks is empty.
+
+    Attributes:
+        measured: the run's metric that stands beside the paper's.
+        mark: `unverified`, or nothing.
+        verdict: where the paper's figure lies: in the run's 95% interval, above it or below it.
+    """
+
+    metric: str
+    measured: str
+    paper: str
+    mark: str
+    value: str = ""
+    interval: str = ""
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """One kind of decoding; `row` is the run's row beside it, empty for context that the run has not."""
+
+    decoding: str
+    row: str
+    cells: tuple[PaperCell, ...]
+
+
+@dataclass(frozen=True)
+class PaperView:
+    """The comparison with one model of the paper, and what there is to know before reading it."""
+
+    model: str
+    benchmark: str
+    metrics: tuple[str, ...]
+    rows: tuple[PaperRow, ...]
+    notes: tuple[str, ...]
+
+
+def against_paper(result: Mapping[str, Any], *, model: str | None = None) -> PaperView:
+    """Put a result beside the paper's figures for its task.
+
+    Args:
+        model: a key of `paper.MODELS`; None: the one that the run's model is, or else LLaMA-7B, which is then
+            said to be another model.
+
+    Raises:
+        DataError: the paper's tables have no figures for the task or its data.
+    """
+    ours = result["dola"]
+    task = _benchmark(ours)
+    chosen = model or model_named(ours["settings"]["model"]) or next(iter(MODELS))
+    found = figures(task, chosen)
+    metrics = tuple(dict.fromkeys(each.metric for each in found))
+    rows = tuple(row for decoding in decodings(found) for row in _beside(ours, decoding, found, metrics))
+    notes = tuple(_notes(ours, task, chosen, found))
+    return PaperView(MODELS[chosen].name, BENCHMARKS[task].title, metrics, rows, notes)
+
+
+def _benchmark(ours: Mapping[str, Any]) -> str:
+    task, source = ours["manifest"]["task"], ours["settings"]["data_source"]
+    if task in BENCHMARKS:
+        return str(task)
+    if task != "factor":
+        raise DataError(f"the paper's tables have no figures for {task}: they have {', '.join(BENCHMARKS)}")
+    kinds = [kind for kind in ("news", "wiki") if kind in source.partition(",")[0].lower()]
+    if len(kinds) != 1:
+        raise DataError(
+            f"the paper's tables have FACTOR news and FACTOR wiki; this run's data is neither ({source})"
+        )
+    return f"factor-{kinds[0]}"
+
+
+def _beside(
+    ours: Mapping[str, Any], decoding: str, found: Sequence[Figure], metrics: Sequence[str]
+) -> Iterator[PaperRow]:
+    """The run's rows of this decoding, each beside the figures; one row without any where it has none."""
+    published = {each.metric: each for each in found if each.decoding == decoding}
+    rows: list[Mapping[str, Any] | None] = [
+        row for row in strategy_rows(ours) if _decoding(ours, row) == decoding
+    ]
+    for row in rows or [None]:
+        cells = tuple(_cell(metric, published.get(metric), row) for metric in metrics)
+        yield PaperRow(decoding, row["label"] if row else "", cells)
+
+
+def _cell(metric: str, figure: Figure | None, row: Mapping[str, Any] | None) -> PaperCell:
+    paper, mark = (f"{figure.percent:.1f}", figure.mark) if figure else ("", "")
+    measures = row["measures"] if row else {}
+    released = _AS_RELEASED.get(metric, metric)
+    measured = released if released in measures else metric
+    if measured not in measures:
+        return PaperCell(metric, measured, paper, mark)
+    measure = measures[measured]
+    verdict = _verdict(figure.percent / 100, measure) if figure else ""
+    return PaperCell(metric, measured, paper, mark, percent(measure["mean"]), between(measure), verdict)
+
+
+def _verdict(published: float, measure: Mapping[str, Any]) -> str:
+    if measure["low"] is None:
+        return "no interval"
+    if published + _ROUNDING < measure["low"]:
+        return "below the interval"
+    return "above the interval" if published - _ROUNDING > measure["high"] else "in the interval"
+
+
+def _decoding(ours: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """What the paper would call a row's strategy; empty where it has no such."""
+    kind, layers = _layers(ours, row)
+    if not layers:
+        return ""
+    if len(layers) == 1:
+        return VANILLA
+    return "DoLa-static" if len(layers) == 2 and kind != "dola" else DOLA
+
+
+def _layers(ours: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[str, tuple[int, ...]]:
+    """The layers of a resolved strategy as it is written, the mature one last."""
+    head, _, rest = str(ours["strategies"][row["strategy"]]["spec"]).partition(":")
+    numbers = rest.partition(":")[0] if head == "dola" else head
+    parts = numbers.split(",")
+    return head, tuple(map(int, parts)) if all(part.lstrip("-").isdigit() for part in parts) else ()
+
+
+def _notes(ours: Mapping[str, Any], task: str, model: str, found: Sequence[Figure]) -> Iterator[str]:
+    settings, paper = ours["settings"], MODELS[model]
+    if model_named(settings["model"]) != model:
+        yield (
+            f"Another model: the run is of {settings['model']}, the paper's figures are of {paper.name}."
+            " Neither confirms nor refutes the other."
+        )
+    yield from _of_data(ours, task)
+    for row in strategy_rows(ours):
+        layers = _layers(ours, row)[1]
+        if _decoding(ours, row) == DOLA and layers != paper.layers(task):
+            expected = ",".join(map(str, paper.layers(task)))
+            yield f"{row['label']}: other layers than the {expected} that the paper takes for {paper.name}."
+        if _decoding(ours, row) not in (VANILLA, DOLA):
+            yield f"{row['label']}: the paper's tables have no such row."
+    if settings["preset"] != "released":
+        yield f"The run has the preset {settings['preset']}; the paper's figures are of the released one."
+    yield from _of_measure(ours, task)
+    if any(not each.verified for each in found):
+        yield f"{UNVERIFIED}: recalled from the paper, not found again in a second text."
+
+
+def _of_data(ours: Mapping[str, Any], task: str) -> Iterator[str]:
+    count, benchmark = ours["counts"]["examples"], BENCHMARKS[task]
+    if not _same_data(ours, task):
+        yield (
+            f"Other data: the run's is {ours['settings']['data_source']}; the paper's figures are on"
+            f" {benchmark.title}, {benchmark.examples} examples."
+        )
+    if count < benchmark.examples:
+        yield f"Few examples: {count}, where the paper has {benchmark.examples}."
+
+
+def _same_data(ours: Mapping[str, Any], task: str) -> bool:
+    if task in ("tfqa-mc", "tfqa"):
+        return bool(ours["manifest"]["data_sha256"] == TRUTHFULQA["paper"].sha256)
+    if ours["manifest"]["task"] == "factor":
+        return str(ours["settings"]["data_source"]).startswith(FACTOR[task.removeprefix("factor-")].title)
+    return bool(ours["settings"]["data_rows"] == BENCHMARKS[task].examples)
+
+
+def _of_measure(ours: Mapping[str, Any], task: str) -> Iterator[str]:
+    if "accuracy_released" in ours["metrics"]:
+        yield (
+            "The paper's figures were made with the released rule for reading answers, so what stands beside"
+            " them is the run's accuracy by that rule."
+        )
+    if task == "tfqa":
+        rated = any("truth" in row["measures"] for row in strategy_rows(ours))
+        yield (
+            "The paper's judges were two fine-tuned GPT-3 curie models, which no longer exist: another judge"
+            " measures something else."
+        )
+        if not rated:
+            yield "This run is not rated yet: `dola judge tfqa` rates it."
