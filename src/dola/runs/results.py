@@ -53,7 +53,7 @@ def result_json(
         "binary": list(measured.binary),
         "counts": measured.counts,
         "findings": list(summary.findings),
-        "rows": [_row_json(row) | _speed_json(row, measured.speeds) for row in summary.rows],
+        "rows": [row_json(row) | _speed_json(row, measured.speeds) for row in summary.rows],
         "strategies": strategies,
         "examples": list(measured.examples),
     }
@@ -151,7 +151,8 @@ def check_writable(path: Path) -> None:
         raise RunError(f"cannot write to --output-path {path}: {error.strerror or error}") from None
 
 
-def _row_json(row: SummaryRow) -> dict[str, Any]:
+def row_json(row: SummaryRow) -> dict[str, Any]:
+    """A row of the table, as the result file has it."""
     return {
         "label": row.row.label,
         "kind": row.row.kind,

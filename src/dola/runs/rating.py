@@ -1,0 +1,129 @@
+"""Answers to TruthfulQA's questions, rated by judges of truth and information.
+
+All strategies of a result are rated and compared; two that give the same answer are judged once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dola.judges.card import KINDS, Kind
+from dola.judges.truthful import METRICS, measures
+from dola.runs.answers import Answers
+from dola.runs.judging import Judge, OnVerdict
+from dola.runs.measured import Measured, MeasuredRow
+from dola.runs.results import KEY
+from dola.runs.summary import Summary, summarise
+from dola.runs.verdicts import Asked, Verdict, Verdicts, unanswered
+
+DEFAULT_SEED = 42
+
+# Of each strategy, of each question.
+Table = tuple[tuple[float | None, ...], ...]
+
+
+@dataclass(frozen=True)
+class Judges:
+    """One of each kind."""
+
+    truth: Judge
+    info: Judge
+
+    def of(self, kind: Kind) -> Judge:
+        return self.truth if kind == "truth" else self.info
+
+
+@dataclass(frozen=True)
+class Rating:
+    """What came out.
+
+    Attributes:
+        probabilities: by kind, of " yes"; None where the verdict made no sense.
+        malformed: how many such verdicts there are.
+    """
+
+    answers: Answers
+    judges: Judges
+    probabilities: dict[Kind, Table]
+    malformed: int
+    measured: Measured
+    summary: Summary
+    findings: tuple[str, ...]
+
+
+def to_ask(answers: Answers, judge: Judge) -> list[list[Asked]]:
+    """What a judge is asked, `[strategy][question]`."""
+    return [
+        [judge.asked(*pair) for pair in zip(answers.questions, row, strict=True)]
+        for row in answers.completions
+    ]
+
+
+def rate(
+    answers: Answers,
+    judges: Judges,
+    verdicts: Verdicts,
+    *,
+    seed: int | None = None,
+    ask_malformed_again: bool = False,
+    on_verdict: OnVerdict = lambda _: None,
+) -> Rating:
+    """Ask both judges for what is missing, and sum up.
+
+    Args:
+        seed: of the bootstrap and the permutations; None: the run's own.
+
+    Raises:
+        JudgeError: a judge that cannot be asked; what it said so far is kept.
+    """
+    found: dict[Kind, Table] = {}
+    malformed = 0
+    for kind in KINDS:
+        judge = judges.of(kind)
+        judge.prepare()
+        asked = to_ask(answers, judge)
+        everything = [one for row in asked for one in row]
+        left = unanswered(everything, verdicts.done, ask_malformed_again=ask_malformed_again)
+        judge.answer(left, verdicts, on_verdict)
+        given = [[verdicts.done[one.key] for one in row] for row in asked]
+        malformed += sum(one.malformed is not None for row in given for one in row)
+        found[kind] = tuple(tuple(_probability(judge, one) for one in row) for row in given)
+    measured = _measured(answers, found)
+    summary = summarise(measured, seed=_seed(answers) if seed is None else seed)
+    findings = (*summary.findings, *_malformed_finding(malformed, answers, verdicts.path))
+    return Rating(answers, judges, found, malformed, measured, summary, findings)
+
+
+def _probability(judge: Judge, verdict: Verdict) -> float | None:
+    return None if verdict.malformed is not None else judge.probability(verdict.reply)
+
+
+def _measured(answers: Answers, found: Mapping[Kind, Table]) -> Measured:
+    rows = []
+    for at, (label, completions) in enumerate(zip(answers.labels, answers.completions, strict=True)):
+        counted = [
+            measures(*triple)
+            for triple in zip(completions, found["truth"][at], found["info"][at], strict=True)
+        ]
+        columns = {metric: [one[metric] for one in counted] for metric in METRICS}
+        rows.append(
+            MeasuredRow(label, "strategy", answers.strategies[at], per_token=False, per_example=columns)
+        )
+    return Measured(METRICS, METRICS, tuple(rows), layers=(), examples=(), counts={})
+
+
+def _seed(answers: Answers) -> int:
+    return DEFAULT_SEED if answers.result is None else int(answers.result[KEY]["settings"]["seed"])
+
+
+def _malformed_finding(malformed: int, answers: Answers, path: Path) -> list[str]:
+    if not malformed:
+        return []
+    total = len(KINDS) * len(answers.labels) * len(answers.questions)
+    finding = (
+        f"{malformed} of {total} verdicts make no sense and count as no; they are kept in {path.name},"
+        " and --ask-malformed-again asks for them again."
+    )
+    return [finding]
