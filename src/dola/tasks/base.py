@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from dola.errors import DolaError
 
@@ -22,6 +22,10 @@ class HasIndex(Protocol):
 
 
 E = TypeVar("E", bound=HasIndex)
+
+# By which rule an answer is read out of a completion for the released schema: a corrected one, or the
+# released script's. The figures of both are always measured.
+Extraction = Literal["own", "released"]
 
 
 @dataclass(frozen=True)

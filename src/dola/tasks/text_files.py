@@ -29,8 +29,9 @@ def refuse_utf16(raw: bytes, path: Path, mend: str) -> None:
         raise DataError(f"the file is UTF-16: expected UTF-8 ({mend})", path=path, line=1)
 
 
-def file_in(data_path: Path, names: tuple[str, ...]) -> Path:
-    """`data_path` itself if it is no folder, else the first of `names` that is in it.
+def file_in(data_path: Path, names: tuple[str, ...], *, option: str = "--data-path") -> Path:
+    """`data_path` itself if it is no folder, else the first of `names` that is in it; `option`: the flag that
+    the path was given by.
 
     Raises:
         DataError: the folder has none of them.
@@ -41,5 +42,5 @@ def file_in(data_path: Path, names: tuple[str, ...]) -> Path:
         if (data_path / name).is_file():
             return data_path / name
     raise DataError(
-        f"expected {' or '.join(names)} in this folder; without --data-path it is fetched", path=data_path
+        f"expected {' or '.join(names)} in this folder; without {option} it is fetched", path=data_path
     )
