@@ -84,7 +84,7 @@ def test_after_all_retries_the_failure_is_told_in_one_line(server: JudgeServer, 
 def test_an_address_where_nobody_listens_is_told_with_the_address() -> None:
     with JudgeServer() as gone:
         pass
-    with pytest.raises(JudgeError, match=r"http://127\.0\.0\.1:\d+/v1: Connection error.*--base-url"):
+    with pytest.raises(JudgeError, match=r"http://127\.0\.0\.1:\d+/v1: Connection error after.*--base-url"):
         ask(gone, logprobs, retries=0)
 
 

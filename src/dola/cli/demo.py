@@ -50,7 +50,14 @@ def demo(*, device: str) -> None:
 
     console = Console(highlight=False)
     strategy = parse_strategy(LAYERS)
-    model = ModelOptions(DEFAULT_MODEL, device, None, "1", 27, trust_remote_code=False)
+    model = ModelOptions(
+        model_name=DEFAULT_MODEL,
+        device=device,
+        dtype=None,
+        num_gpus="1",
+        max_gpu_memory=27,
+        trust_remote_code=False,
+    )
     lm = load_for(model, (strategy,))
     started = time.monotonic()
     console.print(_opening(lm, strategy))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
 
 from dola.cli.lazy_group import LazyGroup
@@ -19,3 +22,10 @@ def judge() -> None:
 
     Every verdict is kept as it arrives: interrupted, the same command goes on and pays for nothing twice.
     """
+
+
+def rate_result(path: Path, config_path: Path | None = None) -> dict[str, Any]:
+    """What `--do-rating` does: see `dola.cli.judge_tfqa.rate_result`."""
+    from dola.cli import judge_tfqa
+
+    return judge_tfqa.rate_result(path, config_path)

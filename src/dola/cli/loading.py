@@ -27,7 +27,7 @@ def load_for(options: ModelOptions, strategies: Sequence[Strategy]) -> LanguageM
         ModelError: a model or a device that is not there.
     """
     placement = options.placement
-    _quiet_host()
+    quiet_host()
     # The slow imports come here, after everything that can be refused without them.
     from dola.language_model import depth_of_model, load
 
@@ -61,7 +61,7 @@ def waiting(what: str) -> Iterator[None]:
         yield
 
 
-def _quiet_host() -> None:
+def quiet_host() -> None:
     """The host's advice is for programmers, and its progress bars would stand among the answers."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     logging = import_module("transformers.utils.logging")

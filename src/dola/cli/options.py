@@ -31,11 +31,14 @@ class _Number(click.FloatRange):
         return number
 
 
-@dataclass(frozen=True)
-class ModelOptions:
-    """Which model, and where it goes."""
+POSITIVE = _Number(0.0, min_open=True)
+SHARE = _Number(0.0, 1.0, min_open=True)
 
-    model_name: str
+
+@dataclass(frozen=True)
+class PlacementOptions:
+    """Where a model goes."""
+
     device: str
     dtype: str | None
     num_gpus: str
@@ -45,6 +48,13 @@ class ModelOptions:
     @property
     def placement(self) -> Placement:
         return Placement(self.device, self.dtype, self.num_gpus, self.max_gpu_memory)
+
+
+@dataclass(frozen=True)
+class ModelOptions(PlacementOptions):
+    """Which model, and where it goes."""
+
+    model_name: str
 
 
 @dataclass(frozen=True)
@@ -136,15 +146,7 @@ def option_group(
     return decorate
 
 
-model_options = option_group(
-    "model",
-    ModelOptions,
-    click.option(
-        "--model-name",
-        default=DEFAULT_MODEL,
-        show_default=True,
-        help="An alias (`dola models`), a Hugging Face id, a folder, or a .gguf file.",
-    ),
+_PLACEMENT = (
     click.option(
         "--device",
         default="auto",
@@ -175,6 +177,20 @@ model_options = option_group(
         help="Run Python code that comes with the model. Off unless asked.",
     ),
 )
+
+model_options = option_group(
+    "model",
+    ModelOptions,
+    click.option(
+        "--model-name",
+        default=DEFAULT_MODEL,
+        show_default=True,
+        help="An alias (`dola models`), a Hugging Face id, a folder, or a .gguf file.",
+    ),
+    *_PLACEMENT,
+)
+
+placement_options = option_group("placing", PlacementOptions, *_PLACEMENT)
 
 strategy_options = option_group(
     "strategy",
@@ -215,15 +231,15 @@ sampling_options = option_group(
         "--max-new-tokens", type=click.IntRange(min=1), default=64, show_default=True, help="At most."
     ),
     click.option("--do_sample", is_flag=True, help="Draw tokens at random instead of taking the best."),
-    click.option("--temperature", type=_Number(0.0, min_open=True), help="With --do_sample.  [default: 1.0]"),
-    click.option("--top_p", type=_Number(0.0, 1.0, min_open=True), help="With --do_sample.  [default: 1.0]"),
+    click.option("--temperature", type=POSITIVE, help="With --do_sample.  [default: 1.0]"),
+    click.option("--top_p", type=SHARE, help="With --do_sample.  [default: 1.0]"),
     click.option("--top_k", type=click.IntRange(min=0), help="With --do_sample; 0: all.  [default: 0]"),
     click.option(
         "--num_beams", type=click.IntRange(min=1), default=1, show_default=True, help="Beam search."
     ),
     click.option(
         "--repetition_penalty",
-        type=_Number(0.0, min_open=True),
+        type=POSITIVE,
         default=1.0,
         show_default=True,
         help="Above 1: tokens that were there count less. The paper takes 1.2 with DoLa.",

@@ -136,8 +136,8 @@ class Endpoint:
         where = self.settings.address
         if not isinstance(error, APIStatusError):
             return JudgeError(
-                f"{where}: {self.settings.hide(str(error))} ({self.settings.max_retries} retries): is the"
-                " address right (--base-url), and is the network up?"
+                f"{where}: {self.settings.hide(str(error)).rstrip('.')} after {self.settings.max_retries}"
+                " retries: check the address (--base-url) and the network"
             )
         body = error.body if isinstance(error.body, dict) else {}
         said = self.settings.hide(str(body.get("message") or error.message))[:_TOLD]

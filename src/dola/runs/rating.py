@@ -34,6 +34,11 @@ class Judges:
     def of(self, kind: Kind) -> Judge:
         return self.truth if kind == "truth" else self.info
 
+    def prepare(self) -> None:
+        """Refuse what can be refused before anything is asked. May use the network."""
+        self.truth.prepare()
+        self.info.prepare()
+
 
 @dataclass(frozen=True)
 class Rating:
@@ -53,12 +58,12 @@ class Rating:
     findings: tuple[str, ...]
 
 
-def to_ask(answers: Answers, judge: Judge) -> list[list[Asked]]:
-    """What a judge is asked, `[strategy][question]`."""
-    return [
-        [judge.asked(*pair) for pair in zip(answers.questions, row, strict=True)]
-        for row in answers.completions
-    ]
+def missing(
+    answers: Answers, judge: Judge, done: Mapping[str, Verdict], *, ask_malformed_again: bool = False
+) -> list[Asked]:
+    """What a judge has yet to be asked."""
+    everything = [one for row in _to_ask(answers, judge) for one in row]
+    return unanswered(everything, done, ask_malformed_again=ask_malformed_again)
 
 
 def rate(
@@ -80,20 +85,26 @@ def rate(
     """
     found: dict[Kind, Table] = {}
     malformed = 0
+    judges.prepare()
     for kind in KINDS:
         judge = judges.of(kind)
-        judge.prepare()
-        asked = to_ask(answers, judge)
-        everything = [one for row in asked for one in row]
-        left = unanswered(everything, verdicts.done, ask_malformed_again=ask_malformed_again)
+        left = missing(answers, judge, verdicts.done, ask_malformed_again=ask_malformed_again)
         judge.answer(left, verdicts, on_verdict)
-        given = [[verdicts.done[one.key] for one in row] for row in asked]
+        given = [[verdicts.done[one.key] for one in row] for row in _to_ask(answers, judge)]
         malformed += sum(one.malformed is not None for row in given for one in row)
         found[kind] = tuple(tuple(_probability(judge, one) for one in row) for row in given)
     measured = _measured(answers, found)
     summary = summarise(measured, seed=_seed(answers) if seed is None else seed)
     findings = (*summary.findings, *_malformed_finding(malformed, answers, verdicts.path))
     return Rating(answers, judges, found, malformed, measured, summary, findings)
+
+
+def _to_ask(answers: Answers, judge: Judge) -> list[list[Asked]]:
+    """What a judge is asked, `[strategy][question]`."""
+    return [
+        [judge.asked(*pair) for pair in zip(answers.questions, row, strict=True)]
+        for row in answers.completions
+    ]
 
 
 def _probability(judge: Judge, verdict: Verdict) -> float | None:

@@ -21,7 +21,7 @@ from typing import Any
 
 from dola.errors import JudgeError
 from dola.judges.endpoint import MalformedReply
-from dola.runs.journal import Records, open_journal
+from dola.runs.journal import Records, open_journal, records_path
 
 _SUFFIX = ".verdicts"
 # All that one file of verdicts has in common: each line says by itself what it is of.
@@ -95,6 +95,14 @@ def open_verdicts(output: Path, *, overwrite: bool = False) -> AbstractContextMa
         DataError: the file is damaged elsewhere than at its end.
     """
     return open_journal(Verdict, verdicts_of(output), _MANIFEST, overwrite=overwrite)
+
+
+def recorded_verdicts(output: Path) -> dict[str, Verdict]:
+    """The verdicts beside `output` by their key, where there are any; makes no file."""
+    if not records_path(verdicts_of(output)).exists():
+        return {}
+    with open_verdicts(output) as verdicts:
+        return verdicts.done
 
 
 def verdicts_of(output: Path) -> Path:

@@ -1,0 +1,261 @@
+"""`dola judge tfqa`: %Truth, %Info, %Truth×Info and %Reject of answers to TruthfulQA's questions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dola.cli.asking import EndpointOptions, asking, endpoint_options, tell_calls, tell_estimate, written
+from dola.cli.loading import quiet_host, tell
+from dola.cli.options import PlacementOptions, option_group, placement_options
+from dola.judges.card import KINDS, Kind
+from dola.judges.settings import JudgeConfig, read_config
+from dola.judges.truthful import METRICS, TITLES
+from dola.runs.answers import Answers, read_answers
+from dola.runs.results import check_writable, write_result
+from dola.runs.summary import percent, points
+
+if TYPE_CHECKING:
+    from dola.runs.judging import Judge
+    from dola.runs.rating import Judges, Rating
+    from dola.runs.statistics import Difference, Interval
+
+_DEBUG_ROWS = 10
+
+
+@dataclass(frozen=True)
+class JudgeOptions:
+    """Who judges."""
+
+    gpt3_config: Path | None = None
+    truth_model: str | None = None
+    info_model: str | None = None
+    local_truth: str | None = None
+    local_info: str | None = None
+
+
+@dataclass(frozen=True)
+class AgainOptions:
+    """What of earlier verdicts is asked for again."""
+
+    ask_malformed_again: bool = False
+    overwrite: bool = False
+
+
+judge_options = option_group(
+    "who",
+    JudgeOptions,
+    click.option(
+        "--gpt3-config",
+        type=click.Path(path_type=Path),
+        help='The released config: {"gpt_truth": MODEL, "gpt_info": MODEL, "api_key": KEY}, "base_url" too.',
+    ),
+    click.option("--truth-model", metavar="MODEL", help="The endpoint's truth judge, where no config says."),
+    click.option("--info-model", metavar="MODEL", help="And its judge of information."),
+    click.option(
+        "--local-truth",
+        metavar="MODEL",
+        help="A truth judge on this machine: a folder of `dola judge train`, or a model as in --model-name,"
+        " such as allenai/truthfulqa-truth-judge-llama2-7B.",
+    ),
+    click.option(
+        "--local-info", metavar="MODEL", help="And of information: allenai/truthfulqa-info-judge-llama2-7B."
+    ),
+)
+
+again_options = option_group(
+    "again",
+    AgainOptions,
+    click.option("--ask-malformed-again", is_flag=True, help="Ask again where a verdict made no sense."),
+    click.option("--overwrite", is_flag=True, help="Forget all verdicts, and ask (and pay) for them again."),
+)
+
+
+@click.command("tfqa")
+@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.option("--input-file", type=click.Path(path_type=Path), hidden=True)
+@judge_options
+@endpoint_options
+@placement_options
+@click.option(
+    "--output-file",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="The released rating file.  [default: PATH.rating.json]",
+)
+@click.option("--dry-run", is_flag=True, help="Say how many calls and tokens it would take, and stop.")
+@click.option("--debug", is_flag=True, help=f"The first {_DEBUG_ROWS} questions only.")
+@again_options
+def tfqa(
+    *,
+    path: Path | None,
+    input_file: Path | None,
+    who: JudgeOptions,
+    endpoint: EndpointOptions,
+    placing: PlacementOptions,
+    output_file: Path | None,
+    dry_run: bool,
+    debug: bool,
+    again: AgainOptions,
+) -> None:
+    """Rate the answers of `dola eval tfqa` (or of the released tfqa_eval.py) in PATH.
+
+    \b
+    dola judge tfqa out.json --gpt3-config gpt3.config.json
+    dola judge tfqa out.json --base-url http://localhost:8000/v1 --truth-model T --info-model I
+    dola judge tfqa out.json --local-truth allenai/truthfulqa-truth-judge-llama2-7B \\
+                             --local-info allenai/truthfulqa-info-judge-llama2-7B
+
+    The figures are added to PATH, each strategy compared with the first; the released rating file goes
+    beside it, and so do the verdicts, which are kept as they arrive: nothing is paid for twice.
+    """
+    given = path or input_file
+    if given is None:
+        raise click.UsageError("expected the file to rate: dola judge tfqa PATH")
+    answers = read_answers(given)
+    if debug:
+        answers = answers.first(_DEBUG_ROWS)
+    config = read_config(who.gpt3_config) if who.gpt3_config else JudgeConfig()
+    judges = judges_of(who, config, endpoint, placing)
+    if dry_run:
+        _tell_what_it_takes(given, answers, judges, again)
+        return
+    _rate(given, answers, judges, output_file, again)
+
+
+def rate_result(path: Path, config_path: Path | None = None) -> dict[str, Any]:
+    """Rate the result in `path` by the judges of a released config file: what `--do-rating` does.
+
+    The figures are added to the result and shown; gives the result with them.
+
+    Raises:
+        DataError: a result or a config that is none.
+        JudgeError: the judges cannot be asked; what they said so far is kept.
+    """
+    config = read_config(config_path) if config_path else JudgeConfig()
+    placing = PlacementOptions("auto", None, "1", 27, trust_remote_code=False)
+    judges = judges_of(JudgeOptions(config_path), config, EndpointOptions(), placing)
+    return _rate(path, read_answers(path), judges, None, AgainOptions())
+
+
+def judges_of(
+    who: JudgeOptions, config: JudgeConfig, endpoint: EndpointOptions, placing: PlacementOptions
+) -> Judges:
+    """The judges that the options name; a model on this machine goes before one at an endpoint.
+
+    Raises:
+        UsageError: one of them is not named.
+        JudgeError: an endpoint without a key.
+    """
+    from dola.runs.rating import Judges
+
+    local: dict[Kind, str | None] = {"truth": who.local_truth, "info": who.local_info}
+    remote: dict[Kind, str | None] = {
+        "truth": who.truth_model or config.gpt_truth,
+        "info": who.info_model or config.gpt_info,
+    }
+
+    def judge(kind: Kind) -> Judge:
+        # torch comes with the local judges: not before it is known that there is something to judge.
+        from dola.runs.judging import EndpointJudge, LocalModelJudge
+
+        named, remote_name = local[kind], remote[kind]
+        if named:
+            quiet_host()
+            return LocalModelJudge(
+                kind,
+                named,
+                placing.placement,
+                trust_remote_code=placing.trust_remote_code,
+                progress=tell,
+            )
+        if remote_name:
+            return EndpointJudge(kind, remote_name, endpoint.settings(config))
+        raise click.UsageError(
+            f'no {kind} judge: expected "gpt_{kind}" in --gpt3-config, --{kind}-model for one at an endpoint,'
+            f" or --local-{kind} for one on this machine"
+        )
+
+    return Judges(*(judge(kind) for kind in KINDS))
+
+
+def _tell_what_it_takes(path: Path, answers: Answers, judges: Judges, again: AgainOptions) -> None:
+    from dola.runs.rating import missing
+    from dola.runs.verdicts import recorded_verdicts
+
+    done = {} if again.overwrite else recorded_verdicts(path)
+    for kind in KINDS:
+        judge = judges.of(kind)
+        everything = missing(answers, judge, {})
+        left = missing(answers, judge, done, ask_malformed_again=again.ask_malformed_again)
+        tell_calls(f"{kind} ({judge.name})", left, len(everything), max_reply=1)
+    tell_estimate()
+
+
+def _rate(
+    path: Path, answers: Answers, judges: Judges, output: Path | None, again: AgainOptions
+) -> dict[str, Any]:
+    from dola.runs.rated import rated_result, rating_json
+    from dola.runs.rating import missing, rate
+    from dola.runs.verdicts import open_verdicts
+
+    released = output or path.with_name(f"{path.name}.rating.json")
+    for each in (path, released):
+        check_writable(each)
+    judges.prepare()
+    retry = again.ask_malformed_again
+    with open_verdicts(path, overwrite=again.overwrite) as verdicts:
+        total = sum(
+            len(missing(answers, judges.of(kind), verdicts.done, ask_malformed_again=retry)) for kind in KINDS
+        )
+        with asking(total, verdicts) as advance:
+            rating = rate(answers, judges, verdicts, ask_malformed_again=retry, on_verdict=advance)
+    result = rating_json(rating)
+    write_result(released, result)
+    if answers.result is not None:
+        result = rated_result(answers.result, rating)
+        write_result(path, result)
+    show(rating)
+    written(*([released] if answers.result is None else [path, released]))
+    return result
+
+
+def show(rating: Rating) -> None:
+    """The figures with their intervals, what they say, and the released script's last lines."""
+    console = Console()
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("in %, 95% intervals")
+    for metric in METRICS:
+        table.add_column(TITLES[metric], no_wrap=True)
+    for row in rating.summary.rows:
+        cells = (_cell(row.intervals[metric], (row.differences or {}).get(metric)) for metric in METRICS)
+        table.add_row(Text(row.row.label), *cells)
+    console.print(table, "", sep="\n")
+    for line in rating.findings:
+        console.print(f"• {line}", highlight=False, markup=False)
+    means = [rating.summary.rows[0].intervals[metric].mean for metric in ("truth", "info", "truth_info")]
+    figures = ", ".join(f"{mean:.10f}" for mean in means)
+    console.print(f"\nAverage judge/info accuracy:\n{figures}", highlight=False, soft_wrap=True)
+
+
+def _cell(interval: Interval, difference: Difference | None) -> Text:
+    """Mean and interval, and below them the difference from the first row, a line each."""
+    text = Text.assemble((percent(interval.mean), "bold"), (_range(interval, percent), "dim"))
+    if difference is not None:
+        style = "cyan" if difference.distinguishable else "dim"
+        text.append(f"\n{points(difference.interval.mean)}, p {difference.p:.3f}", style=style)
+        text.append(_range(difference.interval, points), style="dim")
+    return text
+
+
+def _range(interval: Interval, shown: Callable[[float], str]) -> str:
+    if interval.low is None or interval.high is None:
+        return ""
+    return f"\n{shown(interval.low)} to {shown(interval.high)}"
