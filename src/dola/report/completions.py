@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dola.report.view import changing_metric, strategy_rows
+from dola.report.view import changing_metric, reads_answers, strategy_rows
 
 _STATES = {1: "fixed", 0: "same", -1: "broken"}
 _JUDGES = {"truth": "true", "info": "informative"}
@@ -71,7 +71,7 @@ def examples(ours: Mapping[str, Any]) -> list[ExampleView]:
     found = []
     for at, example in enumerate(ours["examples"]):
         made = [example["completions"][row["strategy"]] for row in rows]
-        counts = [(row.get("per_example", {}).get(metric) or {at: None})[at] for row in rows]
+        counts = [row["per_example"][metric][at] if metric else None for row in rows]
         views = tuple(
             _view(ours, row, one, count, first=None if place == 0 else (made[0], counts[0]))
             for place, (row, one, count) in enumerate(zip(rows, made, counts, strict=True))
@@ -97,13 +97,14 @@ def _view(
     *,
     first: tuple[Mapping[str, Any], float | None] | None,
 ) -> CompletionView:
+    reads = reads_answers(ours)
     answer, released = _read(made["answer"]), _read(made["answer_released"])
     return CompletionView(
         strategy=row["label"],
         state=_state(made, count, *first) if first else "",
         right=None if count is None else bool(count),
-        answer=answer if ours["metrics"] else None,
-        released=released if ours["metrics"] and released != answer else "",
+        answer=answer if reads else None,
+        released=released if reads and released != answer else "",
         text=made["text"].strip("\n"),
         tokens=made["tokens"],
         cut=made["finish_reason"] == "length",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+from dola.judges.truthful import TITLES
 from dola.report.ties import tied_lengths
 
 KINDS = {
@@ -17,13 +18,7 @@ KINDS = {
 }
 
 # Metrics whose key in a result file is not their name.
-_NAMES = {
-    "accuracy_released": "accuracy, released rule",
-    "truth": "%Truth",
-    "info": "%Info",
-    "truth_info": "%Truth×Info",
-    "reject": "%Reject",
-}
+_NAMES = {"accuracy_released": "accuracy, released rule", **TITLES}
 
 
 @dataclass(frozen=True)
@@ -120,6 +115,11 @@ def is_generation(ours: Mapping[str, Any]) -> bool:
     return bool(ours.get("kind") == "generation")
 
 
+def reads_answers(ours: Mapping[str, Any]) -> bool:
+    """Whether the task reads an answer out of each completion."""
+    return "accuracy" in ours["metrics"]
+
+
 def metrics_of(ours: Mapping[str, Any]) -> tuple[str, ...]:
     """The metrics of a table: the task's own, then what judges have added to the rows since."""
     measured = (metric for row in ours["rows"] for metric in row["measures"])
@@ -169,10 +169,9 @@ def _row(ours: Mapping[str, Any], row: Mapping[str, Any]) -> RowView:
 
 
 def changing_metric(ours: Mapping[str, Any]) -> str:
-    """The metric by which an example is fixed or broken: the first that is 0 or 1 for every example, or what
-    the judges say; empty where there is none."""
-    judged = "truth_info" if "truth_info" in metrics_of(ours) else ""
-    return str(ours["binary"][0]) if ours["binary"] else judged
+    """The metric by which an example is fixed or broken: the first that is 0 or 1 for every example; empty
+    where there is none."""
+    return str(ours["binary"][0]) if ours["binary"] else ""
 
 
 def _cell(row: Mapping[str, Any], metric: str) -> Cell:
@@ -223,7 +222,20 @@ def _facts(ours: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         ("Strategies", "; ".join(_specs(ours))),
         ("Made with", f"dola {manifest['code']}, seed {settings['seed']}"),
     )
-    return (*facts[:-1], ("Decoding", _decoding(ours)), facts[-1]) if is_generation(ours) else facts
+    if not is_generation(ours):
+        return facts
+    return (*facts[:-1], ("Decoding", _decoding(ours)), *_judges(ours), facts[-1])
+
+
+def _judges(ours: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Who rated the answers, where somebody has."""
+    rating = ours.get("rating")
+    if not rating:
+        return []
+    asked = "; ".join(
+        f"{kind}: {judge['name']} ({judge['asked']})" for kind, judge in rating["judges"].items()
+    )
+    return [("Judges", f"{asked}; yes from a probability of {rating['threshold']}")]
 
 
 def _specs(ours: Mapping[str, Any]) -> list[str]:
@@ -264,7 +276,7 @@ def _of_completions(ours: Mapping[str, Any]) -> list[str]:
     for row in strategy_rows(ours):
         completions = [example["completions"][row["strategy"]] for example in ours["examples"]]
         cut = sum(each["finish_reason"] == "length" for each in completions)
-        lacking = sum(each["answer"] is None for each in completions) if ours["metrics"] else 0
+        lacking = sum(each["answer"] is None for each in completions) if reads_answers(ours) else 0
         if cut or lacking:
             parts = [f"{cut} reached the longest length"] if cut else []
             parts += [f"in {lacking} no answer was found, which counts as wrong"] if lacking else []

@@ -6,15 +6,15 @@ model, another prompt, another version of the code.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from dola.runs.manifest import differences
 from dola.runs.measured import Measured, MeasuredRow
-from dola.runs.results import KEY
-from dola.runs.summary import SummaryRow, summarise
+from dola.runs.results import KEY, row_json
+from dola.runs.summary import summarise
 
 Result = Mapping[str, Any]
 Comparison = dict[str, Any]
@@ -81,7 +81,7 @@ def _comparison(group: Sequence[tuple[Path, Result]], metrics: tuple[str, ...]) 
         ],
         "metrics": list(metrics),
         "binary": list(binary),
-        "rows": [_row(row) for row in summary.rows],
+        "rows": [row_json(row) for row in summary.rows],
         "findings": list(summary.findings),
         "notes": _notes(names, [result[KEY]["manifest"] for _, result in group]),
     }
@@ -92,31 +92,16 @@ def _strategies(ours: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """The files' names, with their folders where two are called alike."""
-    alike = len({path.name for path in paths}) < len(paths)
-    return [str(path) if alike else path.name for path in paths]
-
-
-def _row(row: SummaryRow) -> dict[str, Any]:
-    apart = {
-        metric: {**asdict(each.interval), "p": each.p, "test": each.test}
-        for metric, each in (row.differences or {}).items()
-    }
-    return {
-        "label": row.row.label,
-        "kind": row.row.kind,
-        "measures": {metric: asdict(interval) for metric, interval in row.intervals.items()},
-        "difference": apart or None,
-        "fixed": row.fixed,
-        "broken": row.broken,
-    }
+    """The files' names without their ending, or with their folders where two are called alike."""
+    alike = len({path.stem for path in paths}) < len(paths)
+    return [str(path) if alike else path.stem for path in paths]
 
 
 def _notes(names: Sequence[str], manifests: Sequence[Mapping[str, Any]]) -> list[str]:
     """What else than the strategies is different: a difference may be of that as well."""
     notes = []
     for name, manifest in zip(names[1:], manifests[1:], strict=True):
-        found = [what.partition(":")[0] for what in differences(manifests[0], manifest, ignoring=_COMMON)]
+        found = [re.split("[,:]", what)[0] for what in differences(manifests[0], manifest, ignoring=_COMMON)]
         if manifests[0]["requests_sha256"] != manifest["requests_sha256"]:
             found.append("the prompts or answers")
         if found:
