@@ -17,7 +17,8 @@ SIGNATURES = {
     " post_softmax=False, filter_value=-inf)",
     "DolaError": None,
     "Exit": "(layer, norm)",
-    "Generation": "(prompt, text, token_ids, scores, premature_layers, finish_reason)",
+    "Generation": "(prompt, text, token_ids, scores, premature_layers, finish_reason, raw_text,"
+    " prompt_tokens)",
     "LanguageModel": "(model, tokenizer, name='')",
     "JudgeError": None,
     "LayerError": None,
@@ -42,6 +43,9 @@ METHODS = {
     "generate": "(self, prompts, strategy=Vanilla(mature_layer=None), *, max_new_tokens=64, do_sample=False,"
     " temperature=1.0, top_p=1.0, top_k=0, num_beams=1, repetition_penalty=1.0, stop=(), seed=None,"
     " prompt_lookup_num_tokens=None, on_text=None)",
+    "iter_generate": "(self, prompts, strategy=Vanilla(mature_layer=None), *, batch_size=None,"
+    " max_new_tokens=64, do_sample=False, temperature=1.0, top_p=1.0, top_k=0, num_beams=1,"
+    " repetition_penalty=1.0, stop=(), seed=None, prompt_lookup_num_tokens=None)",
     "trace": "(self, text, strategy, *, top_k=5, prompt_length=0, continuation=())",
     "chat_prompt": "(self, messages)",
     "loglikelihood": "(self, requests, strategies, *, truncate=False, batch_tokens=None)",

@@ -7,7 +7,9 @@ from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from dola.errors import ModelError
-from dola.hosts.generation import Generation, GenerationSettings, generate
+from dola.hosts.batches import iter_generate
+from dola.hosts.generation import Generation, generate
+from dola.hosts.settings import GenerationSettings
 from dola.models.loading import find_source, load_depth, load_model
 from dola.models.parts import depth_of
 from dola.models.placement import Placement
@@ -58,6 +60,8 @@ class LanguageModel:
     ) -> list[Generation]:
         """Continue each prompt; the prompts form one batch, whose rows never influence each other.
 
+        Of models that padding changes (`iter_generate` says which), each length of prompt forms one.
+
         The names are Hugging Face's. Nothing is taken from the model's own generation defaults but its end
         of sequence, so that two strategies differ in nothing but the strategy.
 
@@ -88,6 +92,63 @@ class LanguageModel:
         )
         rows = [prompts] if isinstance(prompts, str) else list(prompts)
         return generate(self.model, self.tokenizer, rows, strategy.resolve(self.depth), settings, on_text)
+
+    def iter_generate(
+        self,
+        prompts: Sequence[str],
+        strategy: Strategy = Vanilla(),  # noqa: B008
+        *,
+        batch_size: int | None = None,
+        max_new_tokens: int = 64,
+        do_sample: bool = False,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        num_beams: int = 1,
+        repetition_penalty: float = 1.0,
+        stop: str | Sequence[str] = (),
+        seed: int | None = None,
+        prompt_lookup_num_tokens: int | None = None,
+    ) -> Iterator[tuple[int, Generation]]:
+        """Continue many prompts in batches: each prompt's index and continuation, as its batch is done.
+
+        Prompts of about the same length share a batch, the longest come first. What all prompts begin with
+        (a few-shot prompt) is read once, and every batch goes on from it, where the model keeps nothing but
+        keys and values. A prompt's tokens are those it has alone, its scores too but for rounding (1e-4 in
+        float32); rows of different lengths share a batch only in architectures of which that is known: not
+        of unlisted ones, of RecurrentGemma, nor where rotary embeddings depend on the text's length.
+
+        Between two batches the model is as it was: no strategy is attached.
+
+        Args:
+            batch_size: prompts in one batch; None: 8 on a CPU, 32 on CUDA. Halved when memory runs out.
+            seed: of the sampling. What is drawn depends on the seed, the settings and the prompts of the
+                same batch, not on other batches: with `batch_size=1` on nothing but the prompt, and how
+                often it was given before. It is not what `generate` draws with this seed.
+            prompt_lookup_num_tokens: as in `generate`; prompts are then continued one by one.
+
+        The other settings are those of `generate`.
+
+        Raises:
+            DataError: an empty prompt, or one that leaves no room in the model's context.
+            LayerError: a layer that the model lacks.
+            ModelError: a strategy is attached to the model already.
+            StrategyError: settings that do not go together.
+        """
+        settings = GenerationSettings(
+            max_new_tokens=max_new_tokens,
+            do_sample=do_sample,
+            temperature=temperature,
+            top_p=top_p,
+            top_k=top_k,
+            num_beams=num_beams,
+            repetition_penalty=repetition_penalty,
+            stop=(stop,) if isinstance(stop, str) else tuple(stop),
+            seed=seed,
+            prompt_lookup_num_tokens=prompt_lookup_num_tokens,
+        )
+        resolved = strategy.resolve(self.depth)
+        return iter_generate(self.model, self.tokenizer, list(prompts), resolved, settings, batch_size)
 
     def trace(
         self,

@@ -155,8 +155,7 @@ def custom_generate(
     Returns:
         What the host's own decoding method returns.
     """
-    layers: Literal["low", "high", "auto"] | tuple[int, ...]
-    layers = dola_layers if isinstance(dola_layers, str) else tuple(dola_layers)
+    layers: Any = dola_layers  # which DoLa checks
     mode = generation_config.get_generation_mode(None)
     decode = getattr(type(model), GENERATION_MODES_MAPPING[mode], None)
     if decode is None:

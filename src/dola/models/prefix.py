@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
@@ -11,6 +12,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+from dola.models.layout import Config
 from dola.models.parts import ModelParts
 
 # Rotary embeddings whose frequencies depend on how long the whole text is: a prefix computed for a shorter
@@ -25,13 +27,18 @@ def can_share_prefixes(model: PreTrainedModel, parts: ModelParts) -> bool:
     """
     if "past_key_values" not in inspect.signature(parts.trunk.forward).parameters:
         return False
-    config = model.config.get_text_config(decoder=True)
-    rope = getattr(config, "rope_parameters", None) or {}
-    nested = [value for value in rope.values() if isinstance(value, dict)]  # one a kind of layer
-    if any(each.get("rope_type") in _LENGTH_DEPENDENT for each in (rope, *nested)):
+    if rotates_by_length(model.config):
         return False
     kinds = {type(layer) for layer in DynamicCache(config=model.config).layers}
     return kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
+
+
+def rotates_by_length(config: Config) -> bool:
+    """Whether a position's rotary embedding depends on how long the text, or the batch's longest, is."""
+    text = config.get_text_config(decoder=True)
+    rope = getattr(text, "rope_parameters", None) or {}
+    nested = [value for value in rope.values() if isinstance(value, dict)]  # one a kind of layer
+    return any(each.get("rope_type") in _LENGTH_DEPENDENT for each in (rope, *nested))
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +51,38 @@ class Prefix:
     @classmethod
     def empty(cls, model: PreTrainedModel) -> Self:
         return cls(DynamicCache(config=model.config), 0)
+
+    @classmethod
+    def read(cls, model: PreTrainedModel, parts: ModelParts, ids: Sequence[int]) -> Self:
+        """A text, read in one pass. All of it is kept, also where the model attends to a window only."""
+        cache = DynamicCache(config=model.config)
+        layers: list[Any] = cache.layers
+        keep_all: Any = DynamicLayer
+        cache.layers = [
+            keep_all() if isinstance(layer, DynamicSlidingWindowLayer) else layer for layer in layers
+        ]
+        with torch.inference_mode():
+            tokens = torch.tensor([list(ids)], device=model.device)
+            parts.trunk(input_ids=tokens, past_key_values=cache, use_cache=True)
+        return cls(cache, len(ids))
+
+    def under_padding(self, model: PreTrainedModel, padding: Sequence[int]) -> DynamicCache:
+        """A cache of the first `length` columns of rows that begin with this text, padded on the left.
+
+        Row b has `padding[b]` columns of padding, so as many tokens of this text are left out at its end:
+        the host reads them again with the rest of the row, in the place of the padding that it would read.
+        Everything lies where it lies without a shared text, and masks, windows and positions are the host's.
+        """
+        columns = torch.arange(self.length)[None] - torch.tensor(list(padding))[:, None]  # [B, length]
+        columns = columns.clamp(min=0)  # what padding holds is masked, and need only be finite
+        rows = DynamicCache(config=model.config)
+        layers: list[Any] = self.cache.layers
+        for number, layer in enumerate(layers):
+            if layer.is_initialized:
+                index = columns.to(layer.keys.device)
+                keys, values = (each[0][:, index].transpose(0, 1) for each in (layer.keys, layer.values))
+                rows.update(keys, values, number)
+        return rows
 
     def fork(self) -> DynamicCache:
         """A cache of one row that grows on its own."""

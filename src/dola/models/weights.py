@@ -58,7 +58,12 @@ class CachedWeights:
 def cache_folder() -> Path:
     """Where fetched things are kept: the platform's cache folder, or the environment variable DOLA_CACHE."""
     chosen = os.environ.get("DOLA_CACHE")
-    return Path(chosen).expanduser().absolute() if chosen else user_cache_path("dola", appauthor=False)
+    if not chosen:
+        return user_cache_path("dola", appauthor=False)
+    try:
+        return Path(chosen).expanduser().absolute()
+    except RuntimeError as error:  # "~nobody"
+        raise WeightsError(f"DOLA_CACHE={chosen}: {error}") from None
 
 
 def fetch(alias: str, *, progress: Progress = _log.info) -> Path:

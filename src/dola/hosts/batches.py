@@ -1,0 +1,101 @@
+"""Many prompts in batches: the longest first, what all begin with read once, smaller when memory runs out."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedModel, set_seed
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from dola.errors import ModelError, StrategyError
+from dola.hosts.generation import Generation, generate_batch, refuse_attached
+from dola.hosts.prompts import Prompt, common_prefix, of_one_length, read_prompts
+from dola.hosts.settings import GenerationSettings
+from dola.models.budget import Budget
+from dola.models.padding import can_pad
+from dola.models.parts import context_of, take_apart
+from dola.models.prefix import Prefix, can_share_prefixes
+from dola.strategies import Strategy
+
+# Prompts in one batch, where the caller does not say.
+_BATCH_SIZE = {"cpu": 8, "cuda": 32}
+
+# A common beginning that is shorter costs less than its cache takes to lay out.
+_WORTH_SHARING = 8
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What is the same for all batches."""
+
+    model: PreTrainedModel
+    tokenizer: Tokenizer
+    strategy: Strategy
+    settings: GenerationSettings
+
+
+def iter_generate(
+    model: PreTrainedModel,
+    tokenizer: Tokenizer,
+    prompts: Sequence[str],
+    strategy: Strategy,
+    settings: GenerationSettings,
+    batch_size: int | None,
+) -> Iterator[tuple[int, Generation]]:
+    """See `LanguageModel.iter_generate`. What can be refused is refused before the first batch."""
+    size = _BATCH_SIZE.get(model.device.type, 8) if batch_size is None else batch_size
+    if size < 1:
+        raise StrategyError(f"batch_size must be at least 1, found {size}")
+    if settings.prompt_lookup_num_tokens is not None:
+        if settings.num_beams > 1:
+            raise StrategyError("prompt lookup takes no beams")
+        size = 1
+    refuse_attached(model)
+    rows = read_prompts(tokenizer, prompts, context=context_of(model.config), room=settings.max_new_tokens)
+    return _batches(_Call(model, tokenizer, strategy, settings), rows, Budget(size))
+
+
+def _batches(call: _Call, prompts: Sequence[Prompt], budget: Budget) -> Iterator[tuple[int, Generation]]:
+    """As many rows at a time as the budget allows: of one length where the model cannot be padded exactly."""
+    groups = list(of_one_length(prompts))
+    if can_pad(call.model):
+        groups = [[row for group in groups for row in group]]
+    prefix = _read_prefix(call, prompts)
+    for left in groups:
+        while left:
+            rows = left[: budget.size]
+            try:
+                done = _batch(call, rows, prefix)
+            except RuntimeError as error:
+                budget.shrink(error, len(rows))
+                continue
+            left = left[len(rows) :]
+            for row, generation in zip(rows, done, strict=True):
+                yield row.index, generation
+
+
+def _batch(call: _Call, rows: Sequence[Prompt], prefix: Prefix | None) -> list[Generation]:
+    if call.settings.seed is not None:
+        set_seed(_seed_of_batch(call.settings.seed, rows))
+    return generate_batch(call.model, call.tokenizer, rows, call.strategy, call.settings, prefix=prefix)
+
+
+def _seed_of_batch(seed: int, rows: Sequence[Prompt]) -> int:
+    """Of the batch alone, not of those before it; another for every batch, so that draws are independent."""
+    drawn = hashlib.sha256(repr((seed, [(row.text, row.copy) for row in rows])).encode())
+    return int.from_bytes(drawn.digest()[:4], "big")
+
+
+def _read_prefix(call: _Call, prompts: Sequence[Prompt]) -> Prefix | None:
+    """What all prompts begin with, in the cache, where that is exact and worth it."""
+    if len(prompts) < 2 or call.settings.prompt_lookup_num_tokens is not None:
+        return None
+    try:
+        parts = take_apart(call.model)
+    except ModelError:  # vanilla needs no parts
+        return None
+    shortest = min(len(prompt.ids) for prompt in prompts)
+    ids = common_prefix(prompts)[: shortest - 1]  # the host needs a token to go on from
+    if len(ids) < _WORTH_SHARING or not parts.listed or not can_share_prefixes(call.model, parts):
+        return None
+    return Prefix.read(call.model, parts, ids)
