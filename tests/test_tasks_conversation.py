@@ -11,12 +11,12 @@ import pytest
 
 from dola.errors import DataError
 from dola.tasks.conversation import (
-    SOURCE,
     Conversation,
     conversation_for,
     read_conversation,
     template_name,
 )
+from dola.tasks.sources import CONVERSATION_SCRIPT
 
 SCRIPT = """
 import dataclasses
@@ -120,7 +120,7 @@ def test_a_folder_without_the_script_is_refused_by_name(tmp_path: Path) -> None:
 def test_the_released_file_is_the_pinned_one_and_is_filled_as_it_fills_itself() -> None:
     """Runs the released file, which only a person who names it asks for."""
     path = Path(os.environ["DOLA_CONVERSATION"])
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == SOURCE.sha256
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == CONVERSATION_SCRIPT.sha256
     released = runpy.run_path(str(path), run_name="released")
     for model_id in ("vicuna-7b", "koala", "dolly", "gar", "output/x", "llama"):
         theirs = released["get_default_conv_template"](model_id).copy()

@@ -157,7 +157,7 @@ def read_prompts(path: Path, reviewers: Path | None = None) -> PairPrompts:
 
 def _review(path: Path, rows: Sequence[tuple[int, dict[str, Any]]], reviewer_path: Path) -> ReviewPrompts:
     prompts = {row["prompt_id"]: _prompt(path, line, row, str(row["prompt_id"])) for line, row in rows}
-    reviewers = []
+    reviewers: list[tuple[str, PairPrompt]] = []
     for line, row in json_lines(reviewer_path):
         prompt = prompts.get(row.get("prompt_id", -1))
         if prompt is None:

@@ -48,9 +48,7 @@ class Verdict:
         """The winner by its model; `order` is "ab", or "ba" where model b was shown first."""
         if self.winner is None or self.winner == "tie":
             return self.winner
-        first, second = order
-        side: Side = "a" if (first if self.winner == "first" else second) == "a" else "b"
-        return side
+        return "a" if (self.winner == "first") == (order == "ab") else "b"
 
 
 MALFORMED = Verdict(None)

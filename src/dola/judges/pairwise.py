@@ -45,13 +45,11 @@ class JudgedMatch:
     """What the verdicts on a match come to.
 
     Attributes:
-        replies: the judge's words, by order; None: a reply without text.
         verdicts: what they say, by order.
         outcome: for model a.
     """
 
     match: Match
-    replies: Mapping[Order, str | None]
     verdicts: Mapping[Order, Verdict]
     outcome: Outcome
 
@@ -110,4 +108,4 @@ def judged(match: Match, replies: Mapping[Order, str | None]) -> JudgedMatch:
         order: MALFORMED if text is None else read_reply(match.form, text) for order, text in replies.items()
     }
     outcome = outcome_for_a([verdict.for_side(order) for order, verdict in verdicts.items()])
-    return JudgedMatch(match, dict(replies), verdicts, outcome)
+    return JudgedMatch(match, verdicts, outcome)

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from dola.errors import DataError
-from dola.tasks.fetch import Pinned, Progress, fetch, told_to_log
+from dola.tasks.fetch import Progress, fetch, told_to_log
 from dola.tasks.prompts import ENVIRONMENT
+from dola.tasks.sources import CONVERSATION_SCRIPT
 
 Style = Literal["SINGLE", "TWO", "DOLLY"]
 
@@ -28,20 +29,6 @@ Style = Literal["SINGLE", "TWO", "DOLLY"]
 _Turn = tuple[str, str | None]
 
 FILENAME = "conversation.py"
-# After every template, whatever ends its turns, as the released script does.
-STOP = "### Human:"
-
-# Seen at this commit, which has the file's only version that a public index holds; 805230e, where the other
-# scripts are read, could not be looked at. Should the two differ, `--prompts` takes a copy of the other.
-SOURCE = Pinned(
-    name=f"prompts/{FILENAME}",
-    title="the released script conversation.py, for its templates",
-    url=f"https://raw.githubusercontent.com/voidism/DoLa/18e99ca77ca5b0a2712e4303718ac77f940658cf/{FILENAME}",
-    size_note="7 KB",
-    licence="MIT",
-    sha256="482a0a82165063cbd2388f7f558dfb06cc6395d1b7741c257371b79b9bbdd637",
-)
-
 # The first whose text is in the model's id, in this order; `output` is where fine-tuned checkpoints lie.
 _CHOICE = (
     ("vicuna", "vicuna_v1.1"),
@@ -98,7 +85,8 @@ def conversation_for(
     file = _given(path)
     source = str(file)
     if file is None:
-        file, source = fetch(SOURCE, option="--prompts", progress=progress), SOURCE.url
+        script = CONVERSATION_SCRIPT
+        file, source = fetch(script, option="--prompts", progress=progress), script.url
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

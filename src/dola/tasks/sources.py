@@ -136,6 +136,43 @@ VICUNA = {
     ),
 }
 
+
+def _judge_file(name: str, title: str, commit: str, path: str, sha256: str) -> Pinned:
+    return Pinned(
+        name=f"vicuna/{name}",
+        title=f"FastChat's {title}",
+        url=_github("lm-sys/FastChat", commit, path),
+        size_note="under 0.1 MB",
+        licence="Apache-2.0",
+        sha256=sha256,
+    )
+
+
+# What a judge of two answers is told.
+JUDGE_FILES = {
+    "table_prompt": _judge_file(
+        "table_prompt.jsonl",
+        "review prompts, of the paper's time",
+        "69d085eadab8e9fcf831a97e17e132658c3d2272",
+        "fastchat/eval/table/prompt.jsonl",
+        "475f1ff9e2872fe0ffd43db38fd5c3277f46fe6b2d62fcd2f968a0c9e59391a3",
+    ),
+    "table_reviewer": _judge_file(
+        "table_reviewer.jsonl",
+        "reviewers, of the paper's time",
+        "69d085eadab8e9fcf831a97e17e132658c3d2272",
+        "fastchat/eval/table/reviewer.jsonl",
+        "f9bbe8afca441761cbbe5ed3298101e63e8e2d42a2f1dea0ce2c5c991b8d5893",
+    ),
+    "judge_prompts": _judge_file(
+        "judge_prompts.jsonl",
+        "present judge prompts",
+        "0e6d3e4beaab66f4d3f93db72541a4abab8af28d",
+        "fastchat/llm_judge/data/judge_prompts.jsonl",
+        "fd283293406d024f44c174b094ef48031d0687a4682fd3a56b29b138f80281b6",
+    ),
+}
+
 _DOLA_COMMIT = "805230e57e63ca561cb759994681b122ff6f81f0"
 
 
@@ -155,3 +192,14 @@ PROMPT_SCRIPTS = {
     "gsm8k": _script("gsm8k_eval.py", "d734005c10c5f11b8180959bb4b6bf866888f9949b89624376d49cb4c3f9e58b"),
     "strqa": _script("strqa_eval.py", "a57cb73cbed4bffe5a00b5b3ffd3cf003752e1a339e352aea4036690dee2d492"),
 }
+
+# Seen at this commit, which has the only version of the file that a public index holds; 805230e, where the
+# scripts above are, could not be looked at. Should the two differ, `--prompts` takes a copy of the other.
+CONVERSATION_SCRIPT = Pinned(
+    name="prompts/conversation.py",
+    title="the released script conversation.py, for its templates",
+    url=_github("voidism/DoLa", "18e99ca77ca5b0a2712e4303718ac77f940658cf", "conversation.py"),
+    size_note="7 KB",
+    licence="MIT",
+    sha256="482a0a82165063cbd2388f7f558dfb06cc6395d1b7741c257371b79b9bbdd637",
+)

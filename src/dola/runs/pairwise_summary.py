@@ -1,0 +1,188 @@
+"""What the verdicts of a pairwise review come to: win rates, a sign test, and the judge's faults.
+
+A win counts 1, a loss 0, and whatever is neither (a tie, verdicts that differ with the order, a malformed
+one) ½, as in FastChat's adjusted win rate; so no question is ever left out of the figure.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from scipy import stats
+
+from dola.judges.pair_verdicts import OUTCOMES, Outcome, Winner
+from dola.judges.pairwise import JudgedMatch
+from dola.runs.statistics import CONFIDENCE, Difference, Interval, mean_intervals, paired_differences
+
+VALUES: dict[Outcome, float] = {"win": 1.0, "loss": 0.0, "tie": 0.5, "inconsistent": 0.5, "malformed": 0.5}
+
+
+PLACES: tuple[Winner | None, ...] = ("first", "second", "tie", None)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Some matches together, from model a's side.
+
+    Attributes:
+        outcomes: how many of each.
+        reversed: of the inconsistent, those where the other order made the other model win.
+        win_rate: with its bootstrap interval over the matches.
+        decided: wins among wins and losses, with the exact (Clopper–Pearson) interval.
+        p: two-sided sign test on wins against losses.
+    """
+
+    outcomes: dict[Outcome, int]
+    reversed: int
+    win_rate: Interval
+    decided: Interval | None
+    p: float
+
+    @property
+    def matches(self) -> int:
+        return sum(self.outcomes.values())
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A review's scores where every verdict on a match has them.
+
+    Attributes:
+        a, b: means over these matches, over both orders.
+        relative: sum of a's scores by sum of b's; None where b has none.
+        difference: of a and b, match by match.
+    """
+
+    matches: int
+    a: Interval
+    b: Interval
+    relative: float | None
+    difference: Difference
+
+
+@dataclass(frozen=True)
+class PairSummary:
+    """
+    Attributes:
+        categories: in the questions' order.
+        places: how many verdicts went to the answer shown first, and so on.
+        otherwise: how many verdicts FastChat's own rule reads differently.
+    """
+
+    overall: Tally
+    categories: dict[str, Tally]
+    places: dict[str, int]
+    otherwise: int
+    scores: Scores | None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "overall": _tally_json(self.overall),
+            "categories": {name: _tally_json(tally) for name, tally in self.categories.items()},
+            "places": self.places,
+            "read_otherwise_by_fastchat": self.otherwise,
+            "scores": None if self.scores is None else asdict(self.scores),
+        }
+
+
+def summarise_pairs(results: Sequence[JudgedMatch], *, seed: int) -> PairSummary:
+    """All figures of a review; `seed` is the bootstrap's.
+
+    Raises:
+        ValueError: nothing was judged.
+    """
+    if not results:
+        raise ValueError("nothing was judged, so there is nothing to sum up")
+    groups: dict[str, list[JudgedMatch]] = {}
+    for result in results:
+        groups.setdefault(result.match.question.category, []).append(result)
+    verdicts = [verdict for result in results for verdict in result.verdicts.values()]
+    places = Counter(verdict.winner for verdict in verdicts)
+    return PairSummary(
+        overall=_tally(results, seed),
+        categories={name: _tally(group, seed) for name, group in groups.items()},
+        places={place or "malformed": places[place] for place in PLACES},
+        otherwise=sum(verdict.winner != verdict.released for verdict in verdicts),
+        scores=_scores(results, seed),
+    )
+
+
+def findings(summary: PairSummary, labels: tuple[str, str]) -> list[str]:
+    """The outcome in words, and what is to be kept in mind about the judge."""
+    a, b = labels
+    overall, total = summary.overall, sum(summary.places.values())
+    wins, losses = overall.outcomes["win"], overall.outcomes["loss"]
+    lines = [f"{a} wins {wins} and loses {losses} of {overall.matches} against {b}"]
+    lines[0] += (
+        f": beyond chance (sign test p = {overall.p:.2g})."
+        if overall.p < 1 - CONFIDENCE
+        else (f": no more than chance gives (sign test p = {overall.p:.2g}).")
+    )
+    undecided = overall.outcomes["inconsistent"]
+    if undecided:
+        lines.append(
+            f"{undecided} of {overall.matches} verdicts change with the order of the answers,"
+            f" {overall.reversed} of them to the other winner; they count for neither."
+        )
+    if summary.places["malformed"]:
+        lines.append(
+            f"{summary.places['malformed']} of {total} replies hold no verdict that can be read: they are"
+            " kept and count for neither; --ask-malformed-again asks for them again."
+        )
+    if summary.otherwise:
+        lines.append(f"FastChat's own rule reads {summary.otherwise} of {total} replies otherwise.")
+    first, second = summary.places["first"], summary.places["second"]
+    if first + second and _sign_test(first, second) < 1 - CONFIDENCE and overall.matches * 2 == total:
+        favoured = "first" if first > second else "second"
+        lines.append(
+            f"The judge favours a place: of {first + second} winners {max(first, second)} stood {favoured}."
+        )
+    return lines
+
+
+def _tally(results: Sequence[JudgedMatch], seed: int) -> Tally:
+    counted = Counter(result.outcome for result in results)
+    outcomes = {outcome: counted[outcome] for outcome in OUTCOMES}
+    (rate,) = mean_intervals([[VALUES[result.outcome] for result in results]], seed=seed)
+    wins, losses = outcomes["win"], outcomes["loss"]
+    return Tally(
+        outcomes=outcomes,
+        reversed=sum(result.reversed for result in results),
+        win_rate=rate,
+        decided=_share(wins, wins + losses),
+        p=_sign_test(wins, losses),
+    )
+
+
+def _share(count: int, total: int) -> Interval | None:
+    if not total:
+        return None
+    interval = stats.binomtest(count, total).proportion_ci(CONFIDENCE, method="exact")
+    return Interval(count / total, float(interval.low), float(interval.high))
+
+
+def _sign_test(one: int, other: int) -> float:
+    return float(stats.binomtest(one, one + other).pvalue) if one + other else 1.0
+
+
+def _scores(results: Sequence[JudgedMatch], seed: int) -> Scores | None:
+    a, b = ([result.scores_for(side) for result in results] for side in ("a", "b"))
+    pairs = [(_mean(one), _mean(other)) for one, other in zip(a, b, strict=True) if one and other]
+    if not pairs:
+        return None
+    ours, theirs = [one for one, _ in pairs], [other for _, other in pairs]
+    of_a, of_b = mean_intervals([ours, theirs], seed=seed)
+    (difference,) = paired_differences([(ours, theirs)], seed=seed)
+    relative = sum(ours) / sum(theirs) if any(theirs) else None
+    return Scores(len(pairs), of_a, of_b, relative, difference)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _tally_json(tally: Tally) -> dict[str, Any]:
+    return {"matches": tally.matches, **asdict(tally)}
