@@ -15,7 +15,7 @@ import pytest
 from dola.errors import DataError
 from dola.tasks import prompts, truthfulqa
 from dola.tasks.fetch import Pinned, fetch
-from dola.tasks.sources import FACTOR, PROMPT_SCRIPTS, TRUTHFULQA
+from dola.tasks.sources import FACTOR, GSM8K, PROMPT_SCRIPTS, STRATEGYQA, TRUTHFULQA, VICUNA
 from dola.tasks.tfqa_mc import TruthfulQAMC
 
 DATA = Path(__file__).parent / "data"
@@ -147,13 +147,15 @@ def test_a_task_without_a_data_path_fetches_the_version_asked_for(
 
 
 def test_every_source_is_pinned_by_its_content() -> None:
-    for entry in (*TRUTHFULQA.values(), *FACTOR.values(), *PROMPT_SCRIPTS.values()):
+    entries = [*TRUTHFULQA.values(), *FACTOR.values(), *PROMPT_SCRIPTS.values()]
+    for entry in (*entries, *GSM8K.values(), *STRATEGYQA, *VICUNA.values()):
         assert len(entry.sha256 or "") == 64 or len(entry.git_blob or "") == 40
         assert entry.url.startswith("https://")
 
 
 def test_the_pins_are_those_of_the_benchmark_files(shared: Path) -> None:
-    for entry in (*TRUTHFULQA.values(), FACTOR["expert"], FACTOR["news"]):
+    entries = [*TRUTHFULQA.values(), FACTOR["expert"], FACTOR["news"], *GSM8K.values(), *VICUNA.values()]
+    for entry in entries:
         assert entry.fits((shared / "data" / entry.name).read_bytes())
     for name, entry in PROMPT_SCRIPTS.items():
         assert str(entry.sha256) in (shared / "data" / "prompts" / f"{name}.json").read_text(encoding="utf-8")

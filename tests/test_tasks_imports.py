@@ -9,8 +9,12 @@ from pathlib import Path
 
 import dola.tasks
 from dola.tasks.factor import Factor
+from dola.tasks.gsm8k import Gsm8k
 from dola.tasks.prompts import load_demonstrations
+from dola.tasks.strqa import StrategyQA
+from dola.tasks.tfqa import TfqaOpen
 from dola.tasks.tfqa_mc import TruthfulQAMC
+from dola.tasks.vicuna import Vicuna
 
 DATA = Path(__file__).parent / "data"
 
@@ -28,7 +32,14 @@ def test_no_task_imports_torch_or_transformers() -> None:
 
 
 def test_tasks_and_examples_survive_the_way_between_processes() -> None:
-    tasks = TruthfulQAMC(load_demonstrations("tfqa", DATA / "prompts")), Factor()
-    for task, path in zip(tasks, ("truthfulqa", "factor/expert_factor.csv"), strict=True):
+    tfqa, gsm8k, strqa = (load_demonstrations(name, DATA / "prompts") for name in ("tfqa", "gsm8k", "strqa"))
+    tasks = {
+        "truthfulqa": (TruthfulQAMC(tfqa), TfqaOpen(tfqa)),
+        "factor/expert_factor.csv": (Factor(),),
+        "gsm8k": (Gsm8k(gsm8k),),
+        "strategyqa": (StrategyQA(strqa),),
+        "vicuna": (Vicuna("a model"),),
+    }
+    for task, path in ((task, path) for path, ones in tasks.items() for task in ones):
         examples = task.load(DATA / path).examples
         assert pickle.loads(pickle.dumps((task, examples))) == (task, examples)

@@ -29,6 +29,24 @@ TRUTHFULQA = {
     ),
 }
 
+
+
+def _judge(kind: str, sha256: str) -> Pinned:
+    return Pinned(
+        name=f"truthfulqa/finetune_{kind}.jsonl",
+        title=f"the training data of TruthfulQA's {kind} judge",
+        url=_github("sylinrl/TruthfulQA", "main", f"data/finetune_{kind}.jsonl"),
+        size_note="22,434 answers, 4 MB",
+        licence="Apache-2.0",
+        sha256=sha256,
+    )
+
+
+JUDGE_TRAINING = {
+    "truth": _judge("truth", "8e81d9f0dc592e26fb0d37106126e489d39ac75099828b1f2c8142f3ede60c6b"),
+    "info": _judge("info", "b8e00e379f3aefcdb01b93886e67e0991ca90b5fdd389c0be4be2f5f00c07ec3"),
+}
+
 _FACTOR_COMMIT = "ee9de30abf28e94b163167dc41ad51fbbdb48c32"
 
 

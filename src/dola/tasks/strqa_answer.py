@@ -9,7 +9,7 @@ import re
 
 _RELEASED_TRIGGER = "answer is"
 
-_CONCLUSION = re.compile(r"\banswer\s+is\b", re.IGNORECASE)
+_CONCLUSION = re.compile(r"\banswer\s+is\b(?!\s+not\b)", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?](?=\s|\Z)|\n")
 # Whole words, and neither of them in "yes or no", "yes/no", "no-one".
 _NOT_AN_ANSWER = r"(?:yes\s*(?:or|/)\s*no|no\s*(?:or|/)\s*yes)\b"

@@ -1,0 +1,25 @@
+"""The golden generations of the released scripts, as what a task makes of them is compared with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def golden_runs(shared: Path, benchmark: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Every item with what one mode made of it."""
+    golden = json.loads((shared / "golden" / f"{benchmark}.json").read_text(encoding="utf-8"))
+    for result in golden["results"].values():
+        yield from zip(golden["items"], result["per_item"], strict=True)
+
+
+def before_stop(raw: str, stop: Sequence[str]) -> str:
+    """Cut before the first stop text."""
+    return raw[: min((raw.find(text) for text in stop if text in raw), default=len(raw))]
+
+
+def prompt_sha256(prompt: str) -> str:
+    return hashlib.sha256(prompt.encode()).hexdigest()

@@ -1,0 +1,278 @@
+"""GSM8K: both rules of reading a number, the released figures, the data's versions and their faults."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dola.errors import DataError, DolaError
+from dola.tasks import gsm8k
+from dola.tasks.base import Judged
+from dola.tasks.gsm8k import VALIDATION_SIZE, Gsm8k, sampled_rows
+from dola.tasks.gsm8k_answer import answer, released_answer, released_gold
+from dola.tasks.numbers import numbers_in, plain
+from dola.tasks.prompts import load_demonstrations
+from released_generation import before_stop, golden_runs, prompt_sha256
+
+DATA = Path(__file__).parent / "data"
+TASK = Gsm8k(load_demonstrations("gsm8k", DATA / "prompts"))
+FILE = DATA / "gsm8k" / "gsm8k_test.jsonl"
+EXAMPLES = TASK.load(FILE).examples
+
+VALUES = st.decimals(-(10**12), 10**12, places=2)
+
+
+def forms(value: Decimal) -> list[str]:
+    """The ways to write a number that people use."""
+    sign, size = ("-" if value < 0 else ""), abs(value)
+    return [
+        f"{value}",
+        f"{sign}{size:,}",
+        f"{sign}${size:,}",
+        f"${sign}{size}",
+        f"{value}%",
+        f"{value} eggs",
+        f"**{value}**",
+        f"{sign.replace('-', '−')}€{size:,}",
+        f"{value}0",
+    ]
+
+
+@given(VALUES, st.data())
+def test_a_number_is_read_however_it_is_written(value: Decimal, data: st.DataObject) -> None:
+    written = data.draw(st.sampled_from(forms(value)))
+    before = data.draw(st.sampled_from(["", "She had 12 - 3. ", "So 2 + 2 = 4.\n"]))
+    after = data.draw(st.sampled_from([".", "", ".\n\nA: There are 7.", ". The answer is 99.", "\n100"]))
+    assert answer(f"{before}The answer is {written}{after}") == plain(value)
+    assert answer(f"{before}It comes to {written}") == plain(value)
+
+
+@given(VALUES)
+def test_two_forms_of_one_value_are_one_answer(value: Decimal) -> None:
+    assert len({answer(form) for form in forms(value)}) == 1
+    assert Decimal(plain(value)) == value
+
+
+@given(st.text(max_size=200))
+def test_any_text_at_all_has_an_answer_or_none(text: str) -> None:
+    for found in (answer(text), answer(f"The answer is {text}")):
+        assert found is None or Decimal(found).is_finite()
+    for number in numbers_in(text):
+        assert any(character.isdigit() for character in text[number.start : number.end])
+
+
+# What a completion says: (corrected, released).
+READ = {
+    "The answer is 18.": ("18", "18"),
+    "The answer is 18.0.": ("18", "18.0"),
+    "The answer is $1,000.00": ("1000", "1000.00"),
+    "The answer is -$5.": ("-5", "5"),
+    "The answer is .5": ("0.5", "5"),
+    "The answer is 1 1/2.": ("1.5", "1"),
+    "The answer is 25%.": ("25", "25"),
+    "The answer is 2 x 2 = 4 bolts.": ("4", "2"),
+    "The answer is 16-3-4 = 9 eggs.": ("9", "16"),
+    "The answer is 2 * (3 + 4) = 14.": ("14", "2"),
+    "The answer is 5 apples + 3 apples = 8 apples.": ("8", "5"),
+    "The answer is 18, since 9 * 2 = 18 and 3 + 1 = 4.": ("18", "18"),
+    "The answer is 7 = 3 + 4.": ("7", "7"),
+    "The answer is 20.\n\nQuestion: 3?\nThe answer is 30.": ("20", "20"),
+    "The answer is not 5. The answer is 6.": ("6", "5"),
+    "The answer is unclear. She has 5, so the answer is 6.": ("6", "5"),
+    "The answer is:\n\n**18**\n20": ("18", "18"),
+    "The final answer is 7, of 100.": ("7", "100"),
+    "So 5 + 3 = 8. The answer is": ("8", None),
+    "First 3, then 23-15": ("15", "-15"),
+    "Then 12,345,678.50 it is": ("12345678.5", "12345678.50"),
+    "1, 2, 3": ("3", "3"),
+    "#### 42": ("42", "42"),
+    "Divided by 5/0": ("0", "0"),
+    "Nobody knows": (None, None),
+    "": (None, None),
+}
+
+
+@pytest.mark.parametrize("text", READ)
+def test_the_two_rules_read(text: str) -> None:
+    assert (answer(text), released_answer(text)) == READ[text]
+
+
+def test_a_model_stuck_on_one_digit_is_read_too() -> None:
+    digits = "1" * 6000
+    assert answer(f"The answer is {digits}.50.") == f"{digits}.5"
+
+
+def judged(number: int, raw: str, text: str | None = None) -> Judged:
+    return TASK.judge(EXAMPLES[number], raw, raw if text is None else text)
+
+
+@pytest.mark.parametrize(
+    ("raw", "own", "released"),
+    [
+        ("The answer is 1050.", 1, 1),
+        ("The answer is 1,050.0", 1, 0),
+        ("The answer is 105.", 0, 0),
+        ("", 0, 0),
+    ],
+)
+def test_values_are_compared_by_our_rule_and_texts_by_the_released_one(
+    raw: str, own: int, released: int
+) -> None:
+    assert judged(2, raw).measures == {"accuracy": own, "accuracy_released": released}
+
+
+def test_what_comes_with_the_stop_text_counts_by_the_released_rule_alone() -> None:
+    one = judged(0, "There are 9 left.\n\nQ: 7", "There are 9 left.\n\n")
+    assert (one.answer, one.released) == ("9", "7")
+    assert one.measures == {"accuracy": 1.0, "accuracy_released": 0.0}
+    assert not one.retry
+
+
+def test_the_output_is_the_released_one_by_the_rule_asked_for() -> None:
+    raws = ["9 eggs. The answer is 9.0.\n\nQ:", "Who knows\n\nQ:", " The answer is 1050.\n\nQ:"]
+    texts = [raw.removesuffix("Q:") for raw in raws]
+    released = Gsm8k(TASK.demonstrations, extraction="released")
+    for task, answers, correct in (
+        (TASK, ["9", "[invalid]", "1050"], [True, False, True]),
+        (released, ["9.0", "[invalid]", "1050"], [False, False, True]),
+    ):
+        completions = [task.completion(raw, text) for raw, text in zip(raws, texts, strict=True)]
+        ones = [task.judge(*each) for each in zip(EXAMPLES, raws, texts, strict=True)]
+        found = task.released_json(EXAMPLES, completions, ones)
+        assert list(found) == ["is_correct", "model_answer", "model_completion", "full_input_text"]
+        assert (found["model_answer"], found["is_correct"]) == (answers, correct)
+        assert found["model_completion"] == (raws if task is released else [text.strip() for text in texts])
+        assert found["full_input_text"] == [task.prompt(example) for example in EXAMPLES]
+
+
+def test_the_prompt_ends_where_the_answer_is_to_start() -> None:
+    prompt = TASK.prompt(EXAMPLES[0])
+    assert prompt.startswith(
+        "Q: Two cats meet three dogs. How many animals are there?\nA: 2 + 3 = 5. The answer is 5.\n\n"
+    )
+    assert prompt.endswith(f"\n\nQ: {EXAMPLES[0].question}\nA:")
+
+
+def test_a_row_is_known_by_its_place_in_the_file() -> None:
+    data = TASK.load(FILE)
+    assert [example.index for example in data.examples] == [0, 1, 2]
+    assert [plain(example.value) for example in data.examples] == ["9", "-3", "1050"]
+    assert data.source == "gsm8k_test.jsonl: 3 rows, none of the pinned files"
+    assert TASK.describe(data.examples[2])["reference"] == "1050"
+
+
+def test_a_folder_holds_the_file_of_each_version(tmp_path: Path) -> None:
+    content = FILE.read_bytes()
+    (tmp_path / "gsm8k_test.jsonl").write_bytes(content)
+    assert len(TASK.load(tmp_path).examples) == 3
+    with pytest.raises(DataError, match=r"gsm8k_train\.jsonl or train\.jsonl"):
+        TASK.load(tmp_path, version="validation")
+    (tmp_path / "train.jsonl").write_bytes(content)
+    assert len(TASK.load(tmp_path, version="train").examples) == 3
+    with pytest.raises(DolaError, match="test, train, validation"):
+        TASK.load(tmp_path, version="dev")
+
+
+def test_the_validation_sample_keeps_rows_order_and_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gsm8k, "VALIDATION_SIZE", 4)
+    path = tmp_path / "train.jsonl"
+    path.write_text("".join(line(f"How many are {i}?", f"#### {i}") for i in range(9)), encoding="utf-8")
+    everything = TASK.load(path, version="train").examples
+    sample = TASK.load(path, version="validation")
+    assert len(sample.examples) == 4
+    assert set(sample.examples) < set(everything)
+    assert list(sample.examples) == sorted(sample.examples, key=lambda example: example.index)
+    assert "4 rows drawn with seed 42, not the paper's own" in sample.source
+    assert TASK.load(FILE, version="validation").examples == EXAMPLES  # no more rows than the sample
+
+
+def test_the_validation_sample_is_the_same_for_everybody() -> None:
+    rows = sampled_rows(7473)
+    assert (len(rows), len(set(rows))) == (VALIDATION_SIZE, VALIDATION_SIZE)
+    assert rows[:5] == [1, 7, 9, 12, 19]
+
+
+def line(question: Any, solution: Any) -> str:
+    return json.dumps({"question": question, "answer": solution}, ensure_ascii=False) + "\n"
+
+
+GOOD = line("How many?", "Three.\n#### 3")
+# name: (bytes, line, key, what the message must say)
+MALFORMED = {
+    "no question": ('{"answer": "#### 3"}\n', 2, "question", "no such key"),
+    "empty question": (line("  ", "#### 3"), 2, "question", "empty"),
+    "question is no text": (line(3, "#### 3"), 2, "question", "expected a text, found 3"),
+    "no number sign": (line("How many?", "Three: 3"), 2, "answer", "'#### '"),
+    "no number": (line("How many?", "#### three"), 2, "answer", "and a number"),
+    "two points": (line("How many?", "#### 1.2.3"), 2, "answer", "and a number"),
+    "not JSON": ('{"question": "How\n', 2, None, "not JSON"),
+    "a list": ("[1, 2]\n", 2, None, "expected a JSON object, found [1, 2]"),
+    "cp1252": (line("How many caf\udce9s?", "#### 3"), 2, None, "0xE9"),
+    "nested": ("[" * 100_000, 2, None, "nested too deep"),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_a_malformed_file_is_refused_with_its_place(case: str, tmp_path: Path) -> None:
+    content, at, key, said = MALFORMED[case]
+    error = refusal(tmp_path, (GOOD + content + GOOD).encode(errors="surrogateescape"))
+    assert (error.line, error.column) == (at, key)
+    assert said in error.message
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"", "empty"), (b"\xef\xbb\xbf\n", "empty"), (GOOD.encode("utf-16"), "UTF-16")]
+)
+def test_a_file_with_nothing_to_read_in_it_is_refused(content: bytes, said: str, tmp_path: Path) -> None:
+    assert said in refusal(tmp_path, content).message
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file: expected a file of JSON lines"):
+        TASK.load(tmp_path / "missing.jsonl")
+
+
+def refusal(tmp_path: Path, content: bytes) -> DataError:
+    path = tmp_path / "gsm8k_test.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        TASK.load(path)
+    assert caught.value.path == path
+    return caught.value
+
+
+def real_task(shared: Path) -> Gsm8k:
+    return Gsm8k(load_demonstrations("gsm8k", shared / "data" / "prompts"), extraction="released")
+
+
+def test_prompts_and_answers_are_those_of_the_released_script(shared: Path) -> None:
+    task = real_task(shared)
+    examples = task.load(shared / "data" / "gsm8k").examples
+    for item, run in golden_runs(shared, "gsm8k"):
+        example = examples[item["index"]]
+        assert prompt_sha256(task.prompt(example)) == item["prompt_text_sha256"]
+        text = before_stop(run["text"], task.stop)
+        one = task.judge(example, run["text"], text)
+        assert one.released == run["model_answer"]
+        assert one.measures["accuracy_released"] == run["is_correct"]
+        assert task.completion(run["text"], text) == run["script_completion"]
+
+
+@pytest.mark.parametrize(
+    ("version", "rows"), [("test", 1319), ("train", 7473), ("validation", VALIDATION_SIZE)]
+)
+def test_the_benchmarks_own_solutions_answer_themselves(shared: Path, version: str, rows: int) -> None:
+    data = real_task(shared).load(shared / "data" / "gsm8k", version=version)
+    assert len(data.examples) == rows
+    assert data.source.startswith("GSM8K, the test file" if version == "test" else "GSM8K, the train file")
+    wrong = [each.index for each in data.examples if answer(each.solution) != plain(each.value)]
+    assert len(wrong) <= 1  # one solution says "the answer is 15 gallons * 8 pints / gallon"
+    assert all(released_gold(each.solution) == plain(each.value) for each in data.examples)
