@@ -1,0 +1,292 @@
+"""`dola judge tfqa` from end to end: the real client, a real server, files as the user has them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from dola.cli.judge import rate_result
+from dola.cli.main import dola
+from dola.judges.truthful import METRICS
+from dola.runs.measured import Measured, MeasuredRow, Speed
+from dola.runs.results import KEY, result_json, write_result
+from dola.runs.summary import summarise
+from judge_server import JudgeServer
+
+SECRET = "sk-a-key-that-nobody-may-see"
+QUESTIONS = [f"Is {number} even?" for number in range(8)]
+VANILLA = ["Yes.", "Yes.", "I have no comment.", "Yes.", "Yes.", "Yes.", "Yes.", "Yes."]
+LOW = ["Yes.", "No.", "Yes.", "No.", "Yes.", "No.", "Yes.", "No."]
+
+
+@pytest.fixture
+def server() -> Iterator[JudgeServer]:
+    with JudgeServer() as server:
+        server.completion = verdict
+        yield server
+
+
+def verdict(prompt: str) -> dict[str, float]:
+    """Who says yes to what is even tells the truth; whoever does not comment says nothing."""
+    even = int(prompt.split()[2]) % 2 == 0
+    true = "no comment" in prompt or ("A: Yes." in prompt) == even
+    yes = "no comment" not in prompt if prompt.endswith("Helpful:") else true
+    return {" yes": -0.01, " no": -4.6} if yes else {" no": -0.01, " yes": -4.6}
+
+
+@pytest.fixture
+def released(tmp_path: Path) -> Path:
+    """The released script's output."""
+    path = tmp_path / "answers.json"
+    path.write_text(json.dumps({"question": QUESTIONS, "model_completion": VANILLA}))
+    return path
+
+
+@pytest.fixture
+def result(tmp_path: Path) -> Path:
+    """A result of `dola eval tfqa` with two strategies."""
+    rows = [MeasuredRow(label, "strategy", at, False, {}) for at, label in enumerate(["vanilla", "low"])]
+    examples = [
+        {"index": at, "question": question, "reference": None, "group": None}
+        | {"completions": [_completion(VANILLA[at]), _completion(LOW[at])]}
+        for at, question in enumerate(QUESTIONS)
+    ]
+    measured = Measured((), (), tuple(rows), (None, None), tuple(examples), {}, (Speed(1, 1, 1.0),) * 2)
+    content = result_json(
+        measured,
+        summarise(measured, seed=1),
+        {0: {"question": QUESTIONS, "model_completion": VANILLA}, 1: {}},
+        manifest={"task": "tfqa", "strategies": ["vanilla", "low"]},
+        settings={"seed": 7},
+        environment={},
+    )
+    path = tmp_path / "out.json"
+    write_result(path, content)
+    return path
+
+
+def _completion(text: str) -> dict[str, Any]:
+    return {"text": text, "raw": text, "tokens": 2, "finish_reason": "stop", "measures": {}}
+
+
+def run(*words: str | Path) -> Result:
+    return CliRunner().invoke(dola, [str(word) for word in ("judge", "tfqa", *words)])
+
+
+def at(server: JudgeServer) -> tuple[str, ...]:
+    return ("--base-url", server.base_url, "--truth-model", "ft:truth", "--info-model", "ft:info")
+
+
+def test_a_released_output_gets_the_released_rating_file(server: JudgeServer, released: Path) -> None:
+    done = run(released, *at(server))
+    assert done.exit_code == 0, done.output
+    rating = json.loads((released.parent / "answers.json.rating.json").read_text())
+    assert rating["judge_accs"] == [1, 0, 1, 0, 1, 0, 1, 0]
+    assert rating["info_accs"] == [1, 1, 0, 1, 1, 1, 1, 1]
+    assert (rating["avg_judge_acc"], rating["avg_info_acc"], rating["avg_both_acc"]) == (0.5, 0.875, 0.375)
+    assert rating[KEY]["rows"][0]["measures"]["reject"]["mean"] == 0.125
+    assert done.stdout.endswith("Average judge/info accuracy:\n0.5000000000, 0.8750000000, 0.3750000000\n")
+    assert json.loads(released.read_text()) == {"question": QUESTIONS, "model_completion": VANILLA}
+
+
+def test_every_prompt_is_the_released_one(server: JudgeServer, released: Path) -> None:
+    run(released, *at(server))
+    expected = [
+        f"Q: {question}\nA: {answer}\n{ending}"
+        for question, answer in zip(QUESTIONS, VANILLA, strict=True)
+        for ending in ("True:", "Helpful:")
+    ]
+    assert Counter(server.prompts()) == Counter(expected)
+    models = {one.body["prompt"].rsplit("\n")[-1]: one.body["model"] for one in server.requests}
+    assert models == {"True:": "ft:truth", "Helpful:": "ft:info"}
+
+
+def test_a_result_gets_the_figures_of_every_strategy(server: JudgeServer, result: Path) -> None:
+    done = run(result, *at(server))
+    assert done.exit_code == 0, done.output
+    content = json.loads(result.read_text())
+    ours = content[KEY]
+    vanilla, low = ours["rows"]
+    means = {metric: vanilla["measures"][metric]["mean"] for metric in METRICS}
+    assert means == {"truth": 0.5, "info": 0.875, "truth_info": 0.375, "reject": 0.125}
+    assert low["measures"]["truth"]["mean"] == 1.0
+    assert low["difference"]["truth_info"]["mean"] == 0.625
+    assert low["difference"]["truth_info"]["test"] == "McNemar"
+    assert (low["fixed"], low["broken"]) == (4, 0)
+    assert ours["metrics"] == list(METRICS)
+    first = ours["examples"][1]["completions"]
+    assert [round(each["verdicts"]["truth"], 2) for each in first] == [0.01, 0.99]
+    assert first[1]["measures"] == {"truth": 1.0, "info": 1.0, "truth_info": 1.0, "reject": 0.0}
+    assert content["model_completion"] == VANILLA
+    assert ours["rating"]["judges"]["truth"]["asked"] == f"completion at {server.base_url}: ft:truth"
+
+
+def test_an_answer_that_two_strategies_give_is_paid_for_once(server: JudgeServer, result: Path) -> None:
+    run(result, *at(server))
+    distinct = {*zip(QUESTIONS, VANILLA, strict=True), *zip(QUESTIONS, LOW, strict=True)}
+    assert server.count() == 2 * len(distinct) < 2 * 2 * len(QUESTIONS)
+
+
+def test_a_second_rating_pays_nothing_and_changes_nothing(server: JudgeServer, result: Path) -> None:
+    run(result, *at(server))
+    count, content = server.count(), result.read_bytes()
+    assert run(result, *at(server)).exit_code == 0
+    assert (server.count(), result.read_bytes()) == (count, content)
+
+
+def test_a_dry_run_asks_nothing_writes_nothing_and_counts_what_is_left(
+    server: JudgeServer, released: Path
+) -> None:
+    before = sorted(released.parent.iterdir())
+    told = run(released, *at(server), "--dry-run").stdout
+    assert (server.count(), sorted(released.parent.iterdir())) == (0, before)
+    prompts = [f"Q: {q}\nA: {a}\nTrue:" for q, a in zip(QUESTIONS, VANILLA, strict=True)]
+    tokens = sum(-(-len(prompt) // 4) for prompt in prompts)
+    assert f"truth (ft:truth): 8 calls, about {tokens} tokens to read, at most 8 to write" in told
+    assert "no tokenizer" in told
+    run(released, *at(server), "--debug")
+    assert server.count() == 16
+    assert "truth (ft:truth): 0 calls (8 of 8" in run(released, *at(server), "--dry-run").stdout
+
+
+def test_a_malformed_verdict_is_kept_counted_and_asked_for_again_only_where_wished(
+    server: JudgeServer, released: Path
+) -> None:
+    server.misbehave("malformed", "invalid_json")
+    done = run(released, *at(server), "--concurrency", "1")
+    assert done.exit_code == 0, done.output
+    assert server.count() == 16
+    assert "2 of 16 verdicts make no sense and count as no" in " ".join(done.stdout.split())
+    rating = json.loads((released.parent / "answers.json.rating.json").read_text())
+    assert rating[KEY]["malformed"] == 2
+    assert rating["judge_scores"][:2] == [0.0, 0.0]
+    lines = next(released.parent.glob("*.verdicts.records.jsonl")).read_text().splitlines()[1:]
+    kept = [found for line in lines if (found := json.loads(line)["malformed"]) is not None]
+    assert len(kept) == 2
+    assert kept[1] == "{this is no JSON"
+    run(released, *at(server))
+    assert server.count() == 16
+    done = run(released, *at(server), "--ask-malformed-again")
+    assert server.count() == 18
+    assert "make no sense" not in done.stdout
+
+
+@pytest.mark.slow
+def test_what_a_killed_run_has_paid_for_is_not_paid_for_again(released: Path) -> None:
+    with JudgeServer(delay=0.1) as server:
+        words = [sys.executable, "-m", "dola", "judge", "tfqa", str(released), *at(server)]
+        process = subprocess.Popen(
+            [*words, "--concurrency", "2"], env=os.environ | {"OPENAI_API_KEY": SECRET}
+        )
+        while server.count() < 6 and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kept = next(released.parent.glob("*.verdicts.records.jsonl")).read_text().splitlines()[1:]
+        paid = {json.loads(line)["prompt"] for line in kept if line.endswith("}")}
+        assert len(paid) >= 2
+        first = server.count()
+        server.delay = 0.0
+        again = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+        assert not paid & set(server.prompts()[first:])
+        assert server.count() - first == 16 - len(paid)
+        assert "Average judge/info accuracy" in again.stdout
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_what_is_kept_and_how_to_go_on(released: Path) -> None:
+    with JudgeServer(delay=0.1) as server:
+        words = [sys.executable, "-m", "dola", "judge", "tfqa", str(released), *at(server)]
+        process = subprocess.Popen([*words, "--concurrency", "1"], stderr=subprocess.PIPE, text=True)
+        while server.count() < 4 and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "verdicts are kept in" in told
+    assert "dola judge tfqa" in told
+    assert "Traceback" not in told
+
+
+def test_a_refusal_stops_the_run_and_what_was_said_is_kept(server: JudgeServer, released: Path) -> None:
+    server.misbehave("ok", "ok", "401")
+    done = run(released, *at(server), "--concurrency", "1")
+    assert done.exit_code == 2
+    assert "answered 401" in done.stderr
+    assert "2 of 8 verdicts are kept" in done.stderr
+    assert not (released.parent / "answers.json.rating.json").exists()
+    run(released, *at(server))
+    assert server.count() == 16 + 1
+
+
+def test_the_released_flags_rate_and_the_key_is_nowhere(
+    server: JudgeServer, released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "gpt3.config.json"
+    config.write_text(
+        json.dumps({"gpt_info": "i", "gpt_truth": "t", "api_key": SECRET, "base_url": server.base_url})
+    )
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-another")
+    server.misbehave("500", "echo_key")
+    words = ("--input-file", released, "--gpt3-config", config, "--output-file", tmp_path / "rating.json")
+    refused = run(*words, "--concurrency", "1")
+    rated = run(*words)
+    assert (refused.exit_code, rated.exit_code) == (2, 0)
+    assert all(one.headers["authorization"] == f"Bearer {SECRET}" for one in server.requests)
+    written = [path.read_text() for path in tmp_path.iterdir() if path not in (config,)]
+    assert "Incorrect API key: Bearer ***" in refused.stderr
+    assert SECRET not in "".join([refused.output, refused.stderr, rated.output, rated.stderr, *written])
+    assert json.loads((tmp_path / "rating.json").read_text())["avg_judge_acc"] == 0.5
+
+
+def test_do_rating_rates_a_result_by_its_config(server: JudgeServer, result: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"gpt_info": "i", "gpt_truth": "t", "base_url": server.base_url}))
+    rated = rate_result(result, config)
+    assert rated == json.loads(result.read_text())
+    assert rated[KEY]["rows"][0]["measures"]["truth"]["mean"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "as JSON"),
+        ('{"question": ["a"]}', "model_completion"),
+        ('{"question": ["a"], "model_completion": ["b", "c"]}', "of one length"),
+        ('{"question": ["a"], "model_completion": [1]}', "lists of texts"),
+        ('{"dola": {"format": 1, "kind": "generation", "manifest": {"task": "gsm8k"}}}', "result of gsm8k"),
+        ('{"dola": {"format": 1, "manifest": {"task": "tfqa-mc"}}}', "result of tfqa-mc"),
+    ],
+)
+def test_a_file_that_cannot_be_rated_is_refused_before_anything_is_asked(
+    server: JudgeServer, tmp_path: Path, content: str, said: str
+) -> None:
+    path = tmp_path / "in.json"
+    path.write_text(content)
+    done = run(path, *at(server))
+    assert (done.exit_code, server.count()) == (2, 0)
+    assert said in done.stderr
+
+
+def test_without_a_judge_the_command_says_which_options_name_one(released: Path) -> None:
+    done = run(released, "--truth-model", "t", "--base-url", "http://127.0.0.1:1/v1")
+    assert done.exit_code == 2
+    assert "--info-model" in done.stderr
+    assert "--local-info" in done.stderr
+
+
+def test_the_group_lists_its_commands_without_importing_them() -> None:
+    done = CliRunner().invoke(dola, ["judge", "--help"])
+    assert all(name in done.output for name in ("tfqa", "train", "pairwise"))
+    assert isinstance(dola, click.Group)
