@@ -1,4 +1,4 @@
-"""`dola eval`: TruthfulQA multiple choice and FACTOR, every strategy from the same pass over the data."""
+"""`dola eval`: the benchmarks; here those that score given answers, every strategy from the same pass."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 import click
 from rich.console import Console
 
+from dola.cli.eval_generation import gsm8k, strqa, tfqa
+from dola.cli.eval_vicuna import vicuna
 from dola.cli.measuring import Measuring, run
 from dola.cli.options import ModelOptions, model_options
 from dola.cli.scoring_options import (
@@ -69,6 +71,7 @@ def evaluate() -> None:
     \b
     dola eval tfqa-mc --early-exit-layers -1 --early-exit-layers low --early-exit-layers high
     dola eval factor  --data-path expert_factor.csv --early-exit-layers -1 --early-exit-layers high
+    dola eval gsm8k   --early-exit-layers -1 --early-exit-layers low --repetition_penalty 1.2
 
     Interrupted, the same command goes on where it stopped. `dola report` makes a page of the result.
     """
@@ -93,6 +96,10 @@ def tfqa_mc(*, prompts: Path | None, **asked: Any) -> None:
 def factor(*, prefix_column: str | None, own_seam: bool, **asked: Any) -> None:
     """FACTOR (wiki, news, expert): is the true completion the likeliest?"""
     _evaluate(Factor(prefix_column, own_seam), **asked)
+
+
+for each in (gsm8k, strqa, tfqa, vicuna):
+    evaluate.add_command(each)
 
 
 def _evaluate(

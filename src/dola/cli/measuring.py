@@ -13,7 +13,7 @@ import click
 
 from dola.cli.loading import load_for, tell
 from dola.cli.options import ModelOptions
-from dola.cli.progress import Running
+from dola.cli.progress import Running, ScoringMeans
 from dola.cli.scoring_options import OutputOptions, RowOptions
 from dola.runs.execute import LocalExecutor, execute, missing
 from dola.runs.fingerprint import model_identity
@@ -29,7 +29,14 @@ from dola.tasks.base import Dataset, Task
 if TYPE_CHECKING:
     from dola.strategies import Depth, Strategy
 
-TITLES = {"tfqa-mc": "TruthfulQA multiple choice", "factor": "FACTOR"}
+TITLES = {
+    "tfqa-mc": "TruthfulQA multiple choice",
+    "factor": "FACTOR",
+    "gsm8k": "GSM8K",
+    "strqa": "StrategyQA",
+    "tfqa": "TruthfulQA, open-ended",
+    "vicuna": "Vicuna QA",
+}
 
 # Strategies with the labels that the table shows them under, once the model's depth is known.
 Strategies = Callable[["Depth"], Sequence[tuple[str, "Strategy"]]]
@@ -108,12 +115,13 @@ def _score(asked: Measuring, plan: Plan, lineup: Lineup, records: Records[Record
     try:
         lm = load_for(asked.model, lineup.scored)
         executor = LocalExecutor(lm, lineup.scored, asked.output.truncate, asked.output.batch_tokens)
-        with Running(plan, lineup, records) as running:
+        means = ScoringMeans(plan, lineup)
+        with Running(len(plan.examples), records.done.values(), means) as running:
             execute(plan, executor, records, running.advance)
     except KeyboardInterrupt:
         click.echo(
             f"\n{len(records.done)} of {len(plan.examples)} examples are kept in {records.path};"
-            f" go on with:\n  {_command()}",
+            f" go on with:\n  {command_line()}",
             err=True,
         )
         raise
@@ -149,6 +157,6 @@ def _result(
     return result
 
 
-def _command() -> str:
+def command_line() -> str:
     """The command as it was given, without what would start it anew."""
     return shlex.join(["dola", *(word for word in sys.argv[1:] if word != "--overwrite")])

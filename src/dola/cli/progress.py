@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from types import TracebackType
-from typing import Self
+from typing import Generic, Protocol, Self, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -16,10 +17,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from dola.runs.completions import GenerationRecord
+from dola.runs.generation_plan import GenerationPlan
 from dola.runs.measured import scores_of
 from dola.runs.plan import Plan
-from dola.runs.records import Record, Records
+from dola.runs.records import Record
 from dola.runs.variants import Lineup
+
+R = TypeVar("R", contravariant=True)
 
 # Between two lines where there is no terminal.
 _SECONDS = 30.0
@@ -27,15 +32,77 @@ _SECONDS = 30.0
 _SHOWN = 3
 
 
-class Running:
-    """The examples done, the strategies' running means, and the time left."""
+class Means(Protocol[R]):
+    """What is shown beside the bar: running means of the records so far."""
 
-    def __init__(self, plan: Plan, lineup: Lineup, records: Records[Record]) -> None:
+    def add(self, record: R) -> None: ...
+
+    def shown(self) -> str: ...
+
+
+class ScoringMeans:
+    """The first strategies' metrics over the examples that are scored."""
+
+    def __init__(self, plan: Plan, lineup: Lineup) -> None:
         self._plan = plan
         self._rows = lineup.asked[:_SHOWN]
         self._examples = {example.index: example for example in plan.examples}
         self._sums = [dict.fromkeys(plan.task.metrics, 0.0) for _ in self._rows]
         self._count = 0
+
+    def add(self, record: Record) -> None:
+        self._count += 1
+        example = self._examples[record.index]
+        for row, sums in zip(self._rows, self._sums, strict=True):
+            measured = self._plan.task.measure(example, scores_of(row, record))
+            for metric in sums:
+                sums[metric] += measured[metric]
+
+    def shown(self) -> str:
+        names = "/".join(self._plan.task.metrics)
+        means = (
+            f"{row.label} " + "/".join(f"{100 * total / self._count:.1f}" for total in sums.values())
+            for row, sums in zip(self._rows, self._sums, strict=True)
+        )
+        return f"{names} {' · '.join(means)}"
+
+
+class GenerationMeans:
+    """The first metric of each of the first strategies, over what it has generated so far; or the tokens, for
+    a task whose completions are judged later."""
+
+    def __init__(self, plan: GenerationPlan, lineup: Lineup) -> None:
+        self._task = plan.task
+        self._rows = lineup.rows[:_SHOWN]
+        self._examples = {example.index: example for example in plan.examples}
+        self._sums = [0.0] * len(plan.config.strategies)
+        self._counts = [0] * len(plan.config.strategies)
+
+    def add(self, record: GenerationRecord) -> None:
+        value = float(record.tokens)
+        if self._task.metrics:
+            judged = self._task.judge(self._examples[record.index], record.raw, record.text)
+            value = 100 * judged.measures[self._task.metrics[0]]
+        self._sums[record.strategy] += value
+        self._counts[record.strategy] += 1
+
+    def shown(self) -> str:
+        name = self._task.metrics[0] if self._task.metrics else "tokens"
+        means = (
+            f"{row.label} {self._sums[row.strategy] / self._counts[row.strategy]:.1f}"
+            for row in self._rows
+            if self._counts[row.strategy]
+        )
+        return f"{name} {' · '.join(means)}"
+
+
+class Running(Generic[R]):
+    """How many of the records are there, what they come to so far, and the time left."""
+
+    def __init__(self, total: int, done: Collection[R], means: Means[R]) -> None:
+        self._total = total
+        self._means = means
+        self._count = self._resumed = len(done)
         self._begun = self._told = time.monotonic()
         self._console = Console(stderr=True)
         self._progress = Progress(
@@ -48,10 +115,9 @@ class Running:
             console=self._console,
             disable=not self._console.is_terminal,
         )
-        for record in records.done.values():
-            self._add(record)
-        self._resumed = self._count
-        self._task = self._progress.add_task("", total=len(plan.examples), completed=self._count)
+        for record in done:
+            means.add(record)
+        self._task = self._progress.add_task("", total=total, completed=self._count)
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -62,34 +128,18 @@ class Running:
     ) -> None:
         self._progress.stop()
 
-    def advance(self, record: Record) -> None:
-        """One more example is done."""
-        self._add(record)
-        self._progress.update(self._task, completed=self._count, description=self._means())
+    def advance(self, record: R) -> None:
+        """One more is done."""
+        self._count += 1
+        self._means.add(record)
+        self._progress.update(self._task, completed=self._count, description=self._means.shown())
         now = time.monotonic()
         if not self._console.is_terminal and now - self._told > _SECONDS:
             self._told = now
-            total = len(self._plan.examples)
             rate = (now - self._begun) / (self._count - self._resumed)
-            left = rate * (total - self._count)
+            left = rate * (self._total - self._count)
             self._console.print(
-                f"{self._count}/{total}  {self._means()}  {left / 60:.0f} min left",
+                f"{self._count}/{self._total}  {self._means.shown()}  {left / 60:.0f} min left",
                 soft_wrap=True,
                 highlight=False,
             )
-
-    def _add(self, record: Record) -> None:
-        self._count += 1
-        example = self._examples[record.index]
-        for row, sums in zip(self._rows, self._sums, strict=True):
-            measured = self._plan.task.measure(example, scores_of(row, record))
-            for metric in sums:
-                sums[metric] += measured[metric]
-
-    def _means(self) -> str:
-        names = "/".join(self._plan.task.metrics)
-        means = (
-            f"{row.label} " + "/".join(f"{100 * total / self._count:.1f}" for total in sums.values())
-            for row, sums in zip(self._rows, self._sums, strict=True)
-        )
-        return f"{names} {' · '.join(means)}"

@@ -85,7 +85,9 @@ class ContrastOptions:
         released = PRESETS[task]
         settings: dict[str, Any] = {"filter_value": released.relative_top_value}
         if self.preset == "released":
-            settings |= {"alpha": released.relative_top, "post_softmax": released.post_softmax}
+            settings["alpha"] = released.relative_top
+            if released.post_softmax is not None:
+                settings["post_softmax"] = released.post_softmax
         flags = {
             "alpha": self.relative_top,
             "filter_value": self.relative_top_value,
@@ -168,11 +170,13 @@ contrast_options = option_group(
         "--relative_top",
         "--alpha",
         type=click.FloatRange(0.0, 1.0),
-        help="Rule out tokens less likely than this share of the likeliest.  [released: 0 in tfqa-mc, 0.1 in"
-        " factor]",
+        help="Rule out tokens less likely than this share of the likeliest.  [released: 0 in tfqa-mc, 0.1"
+        " elsewhere]",
     ),
     click.option(
-        "--relative_top_value", type=float, help="Score of a token that is ruled out.  [default: -1000]"
+        "--relative_top_value",
+        type=float,
+        help="Score of a token that is ruled out.  [default: -1000, in generation -inf]",
     ),
     click.option("--divergence", type=click.Choice(["released", "js"]), help="Picks the premature layer."),
     click.option(
@@ -181,7 +185,7 @@ contrast_options = option_group(
     click.option(
         "--post-softmax/--no-post-softmax",
         default=None,
-        help="Renormalise the contrast.  [released: no in tfqa-mc, yes in factor]",
+        help="Renormalise the contrast.  [released: yes in factor, else no]",
     ),
 )
 
@@ -196,7 +200,8 @@ row_options = option_group(
     click.option(
         "--data-version",
         metavar="VERSION",
-        help="tfqa-mc: paper (817 questions, the default) or 2025 (790); factor: wiki, news or expert.",
+        help="tfqa-mc, tfqa: paper (817 questions, the default) or 2025 (790); factor: wiki, news or expert;"
+        " gsm8k: test (the default), train or validation (1,000 of train).",
     ),
     click.option("--debug", is_flag=True, help="The first 10 rows only."),
     click.option("--limit", type=click.IntRange(min=1), help="The first LIMIT rows only."),

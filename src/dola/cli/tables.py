@@ -10,9 +10,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from dola.report.view import KINDS, Cell, LayersView, TableView
+from dola.report.view import KINDS, Cell, LayersView, TableView, metric_name
 
 _BAR = 24
+# A longer heading may break.
+_WRAPPED = 12
 
 
 def result_table(view: TableView, console: Console) -> RenderableType:
@@ -26,9 +28,13 @@ def result_table(view: TableView, console: Console) -> RenderableType:
 
 def _means(view: TableView) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column("in %, 95% intervals", overflow="fold", min_width=14)
+    head = "in %, 95% intervals" if view.metrics else ""
+    table.add_column(head, overflow="fold", min_width=14)
     for metric in view.metrics:
-        table.add_column(metric, no_wrap=True)
+        table.add_column(metric_name(metric), no_wrap=len(metric_name(metric)) < _WRAPPED)
+    if view.generation:
+        table.add_column("tokens", justify="right")
+        table.add_column("tokens/s", justify="right")
     for kind, title in KINDS.items():
         rows = view.of_kind(kind)
         if rows:
@@ -36,7 +42,8 @@ def _means(view: TableView) -> Table:
             table.add_row(Text(title, style="dim italic"))
         for row in rows:
             cells = [_cell(row.cells[metric], row.changed.get(metric, "")) for metric in view.metrics]
-            table.add_row(Padding(Text(row.label), (0, 0, 0, 1)), *cells)
+            speed = [Text(row.tokens), Text(row.speed)] if view.generation else []
+            table.add_row(Padding(Text(row.label), (0, 0, 0, 1)), *cells, *speed)
     return table
 
 

@@ -28,15 +28,12 @@ class Batch:
     """What is generated alike.
 
     Attributes:
-        seeds: where tokens are drawn, each prompt's own, whatever is generated beside it: so a run that is
-            gone on with draws what it would have drawn. None for greedy decoding.
         chat: the prompts are what a user says, to be put into the model's own chat template.
         strategy: its place among the executor's strategies.
         stop: texts that end a completion.
     """
 
     prompts: tuple[str, ...]
-    seeds: tuple[int, ...] | None
     chat: bool
     strategy: int
     repetition_penalty: float
@@ -64,32 +61,18 @@ class LocalGenerationExecutor:
     batch_size: int | None = None
 
     def generate(self, batch: Batch) -> Iterator[tuple[int, Completion]]:
+        prompts = [self._prompt(text, chat=batch.chat) for text in batch.prompts]
         since = time.monotonic()
-        for which, generation in self._generations(batch):
+        for which, generation in self.lm.iter_generate(
+            prompts,
+            self.strategies[batch.strategy],
+            batch_size=self.batch_size,
+            repetition_penalty=batch.repetition_penalty,
+            stop=batch.stop,
+            **asdict(batch.decoding),
+        ):
             yield which, _completion(generation, time.monotonic() - since)
             since = time.monotonic()  # what is done with it in between is not generation
-
-    def _generations(self, batch: Batch) -> Iterator[tuple[int, Generation]]:
-        prompts = [self._prompt(text, chat=batch.chat) for text in batch.prompts]
-        if batch.seeds is None:
-            yield from self._iterate(batch, prompts, None)
-            return
-        for at, (prompt, seed) in enumerate(zip(prompts, batch.seeds, strict=True)):
-            yield from ((at, generation) for _, generation in self._iterate(batch, [prompt], seed))
-
-    def _iterate(
-        self, batch: Batch, prompts: Sequence[str], seed: int | None
-    ) -> Iterator[tuple[int, Generation]]:
-        return iter(
-            self.lm.iter_generate(
-                prompts,
-                self.strategies[batch.strategy],
-                batch_size=self.batch_size,
-                repetition_penalty=batch.repetition_penalty,
-                stop=batch.stop,
-                **asdict(batch.decoding) | {"seed": seed},
-            )
-        )
 
     def _prompt(self, text: str, *, chat: bool) -> str:
         return self.lm.chat_prompt([{"role": "user", "content": text}]) if chat else text
@@ -149,23 +132,22 @@ def _batch(plan: GenerationPlan, strategy: int, places: Sequence[int], attempt: 
         if attempt
         else [plan.prompts[at] for at in places]
     )
-    decoding = plan.config.decoding
     return Batch(
         prompts=tuple(prompts),
-        seeds=tuple(_seed(decoding.seed, example.index, attempt) for example in examples)
-        if decoding.do_sample
-        else None,
         chat=plan.task.chat,
         strategy=strategy,
         repetition_penalty=plan.config.penalties[strategy],
         stop=plan.task.stop,
-        decoding=decoding,
+        decoding=_decoding_of(plan.config.decoding, attempt),
     )
 
 
-def _seed(seed: int | None, index: int, attempt: int) -> int:
-    """An example's own seed, in 0..2**32 - 1."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{index}:{attempt}".encode()).digest()[:4])
+def _decoding_of(decoding: Decoding, attempt: int) -> Decoding:
+    """An attempt's settings: it has a seed of its own, for the first one's would draw the same text again."""
+    if decoding.seed is None or attempt == 0:
+        return decoding
+    drawn = hashlib.sha256(f"{decoding.seed}:{attempt}".encode())
+    return replace(decoding, seed=int.from_bytes(drawn.digest()[:4], "big"))
 
 
 def _completion(generation: Generation, seconds: float) -> Completion:

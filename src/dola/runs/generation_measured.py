@@ -12,7 +12,7 @@ from dola.runs.layer_counts import added_layers
 from dola.runs.measured import Measured, MeasuredRow, Speed
 from dola.runs.summary import Summary, summarise
 from dola.runs.variants import Lineup
-from dola.tasks.base import Judged
+from dola.tasks.base import GenerationTask, Judged
 
 Done = Mapping[Any, GenerationRecord]
 
@@ -24,6 +24,18 @@ class Outcome:
     records: tuple[GenerationRecord, ...]
     completions: tuple[str, ...]
     judged: tuple[Judged, ...]
+
+
+def released_of(
+    task: GenerationTask[Any], examples: Sequence[Any], outcome: Outcome
+) -> dict[str, Any] | list[dict[str, Any]]:
+    """What the released script writes for these completions."""
+    return task.released_json(
+        examples,
+        outcome.completions,
+        outcome.judged,
+        attempts=[record.attempts for record in outcome.records],
+    )
 
 
 def outcome_of(plan: GenerationPlan, strategy: int, done: Done) -> Outcome:
@@ -63,15 +75,15 @@ def measure_generation(plan: GenerationPlan, lineup: Lineup, outcomes: Sequence[
 def summarise_generation(measured: Measured, penalties: Sequence[float], *, seed: int) -> Summary:
     """The summary of a run; `penalties`: of each strategy that generated."""
     summary = summarise(measured, seed=seed)
-    return Summary(summary.rows, (*penalty_findings(measured.rows, penalties), *summary.findings))
+    compared = [(row.label, penalties[row.strategy]) for row in measured.rows if row.strategy is not None]
+    return Summary(summary.rows, (*penalty_findings(compared), *summary.findings))
 
 
-def penalty_findings(rows: Sequence[MeasuredRow], penalties: Sequence[float]) -> list[str]:
-    """What is to be said where the rows that are compared have different repetition penalties."""
+def penalty_findings(compared: Sequence[tuple[str, float]]) -> list[str]:
+    """What is to be said where rows, given by label and repetition penalty, differ in the penalty."""
     by_penalty: dict[float, list[str]] = {}
-    for row in rows:
-        if row.strategy is not None:
-            by_penalty.setdefault(penalties[row.strategy], []).append(row.label)
+    for label, penalty in compared:
+        by_penalty.setdefault(penalty, []).append(label)
     if len(by_penalty) < 2:
         return []
     said = "; ".join(f"{penalty:g} for {_shown(labels)}" for penalty, labels in by_penalty.items())

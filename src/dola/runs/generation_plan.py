@@ -34,6 +34,8 @@ class GenerationConfig:
     Attributes:
         strategies: resolved, as `parse_strategy` reads them.
         penalties: each strategy's repetition penalty.
+        batch_size: prompts at a time, where that decides what is drawn; None for greedy decoding, whose
+            texts it does not change.
         attempts: how often to generate at most where the task's released rule finds no answer.
         shuffled: whether each attempt has another prompt.
     """
@@ -44,6 +46,7 @@ class GenerationConfig:
     penalties: tuple[float, ...]
     decoding: Decoding
     selection: Selection
+    batch_size: int | None = None
     attempts: int = 1
     shuffled: bool = False
 
@@ -104,6 +107,7 @@ def make_generation_plan(
         "max_new_tokens": decoding.max_new_tokens,
         "do_sample": decoding.do_sample,
         **sampled,
+        "batch_size": config.batch_size,
         "stop": list(task.stop),
         "attempts": attempts,
         "code": code_version(rooms),
