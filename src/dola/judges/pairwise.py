@@ -75,12 +75,15 @@ def matches_for(
     prompts: PairPrompts,
     *,
     references: Answers | None = None,
+    first_n: int | None = None,
     temperature: float | None = None,
     max_tokens: int | None = None,
 ) -> tuple[Match, ...]:
     """All that is to be judged, in the questions' order; one of several turns for each of two.
 
-    `temperature` and `max_tokens` are in place of the prompts' own.
+    Args:
+        first_n: of the questions; None: all.
+        temperature, max_tokens: in place of the prompts' own.
 
     Raises:
         DataError: answers missing, or to other questions; a prompt that is missing or cannot be filled.
@@ -88,7 +91,7 @@ def matches_for(
     check_same_questions(questions, a)
     check_same_questions(questions, b)
     found = []
-    for question in questions:
+    for question in questions[:first_n]:
         reference = references.by_question.get(question.id) if references else None
         for prompt in prompts.for_question(question, referenced=reference is not None):
             asked = replace(

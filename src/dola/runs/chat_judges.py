@@ -110,19 +110,27 @@ class LocalChat:
 
     def reply(self, calls: Sequence[ChatCall], verdicts: Verdicts, on_verdict: OnVerdict) -> None:
         lm = self.load()
-        # All prompts first: a model without a chat template, or too small for one of them, is no judge.
+        # All prompts first: a model without a chat template is no judge.
         prompts = [_prompt(lm, call) for call in calls]
-        for call, prompt in zip(calls, prompts, strict=True):
-            (generation,) = lm.generate(
-                prompt,
-                max_new_tokens=call.max_tokens,
-                do_sample=call.temperature > 0,
-                temperature=call.temperature or 1.0,
+        for temperature, max_tokens in dict.fromkeys((call.temperature, call.max_tokens) for call in calls):
+            places = [
+                place
+                for place, call in enumerate(calls)
+                if (call.temperature, call.max_tokens) == (temperature, max_tokens)
+            ]
+            made = lm.iter_generate(
+                [prompts[place] for place in places],
+                # What is drawn for a row depends on the rows beside it, which resuming changes.
+                batch_size=1 if temperature else None,
+                max_new_tokens=max_tokens,
+                do_sample=temperature > 0,
+                temperature=temperature or 1.0,
                 seed=self.seed,
             )
-            verdict = Verdict.of(self.asked(call), generation.text)
-            verdicts.append(verdict)
-            on_verdict(verdict)
+            for index, generation in made:
+                verdict = Verdict.of(self.asked(calls[places[index]]), generation.text)
+                verdicts.append(verdict)
+                on_verdict(verdict)
 
     @cached_property
     def _identity(self) -> str:
