@@ -19,7 +19,7 @@ from dola.report.paper import (
     model_named,
 )
 from dola.report.view import between, percent, strategy_rows
-from dola.tasks.sources import FACTOR, TRUTHFULQA
+from dola.tasks.sources import FACTOR, GSM8K, TRUTHFULQA
 
 # With the released rule the published figures were made, so it is that figure which stands beside them.
 _AS_RELEASED = {"accuracy": "accuracy_released"}
@@ -185,8 +185,9 @@ def _of_data(ours: Mapping[str, Any], task: str) -> Iterator[str]:
 
 
 def _same_data(ours: Mapping[str, Any], task: str) -> bool:
-    if task in ("tfqa-mc", "tfqa"):
-        return bool(ours["manifest"]["data_sha256"] == TRUTHFULQA["paper"].sha256)
+    pinned = {"tfqa-mc": TRUTHFULQA["paper"], "tfqa": TRUTHFULQA["paper"], "gsm8k": GSM8K["test"]}
+    if task in pinned:
+        return bool(ours["manifest"]["data_sha256"] == pinned[task].sha256)
     if ours["manifest"]["task"] == "factor":
         return str(ours["settings"]["data_source"]).startswith(FACTOR[task.removeprefix("factor-")].title)
     return bool(ours["settings"]["data_rows"] == BENCHMARKS[task].examples)

@@ -105,7 +105,7 @@ def _view(
         right=None if count is None else bool(count),
         answer=answer if reads else None,
         released=released if reads and released != answer else "",
-        text=made["text"].strip("\n"),
+        text=made["text"].strip(),
         tokens=made["tokens"],
         cut=made["finish_reason"] == "length",
         verdicts=tuple(_verdicts(made.get("verdicts") or {})),

@@ -1,0 +1,16 @@
+#!/bin/sh
+# GSM8K, LLaMA-13B: vanilla and DoLa. The paper's figures: docs/reproduce.md
+# The layers are the paper's for this model and fit no other. With another model, name others too:
+#   MODEL=smollm2 LAYERS=low sh recipes/gsm8k-13b.sh --limit 20
+set -eu
+OUT="${OUT:-results}/gsm8k-13b.json"
+
+dola eval gsm8k \
+    --model-name "${MODEL:-huggyllama/llama-13b}" \
+    --num-gpus "${GPUS:-2}" \
+    --early-exit-layers -1 \
+    --early-exit-layers "${LAYERS:-0,2,4,6,8,10,12,14,16,18,40}" \
+    --output-path "$OUT" \
+    "$@"
+
+dola report "$OUT" --against paper --paper-model llama-13b
