@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,22 @@ def test_the_prompt_ends_where_the_answer_is_to_start() -> None:
         "Q: Two cats meet three dogs. How many animals are there?\nA: 2 + 3 = 5. The answer is 5.\n\n"
     )
     assert prompt.endswith(f"\n\nQ: {EXAMPLES[0].question}\nA:")
+
+
+def test_shuffled_demonstrations_are_those_that_the_output_shows() -> None:
+    three = load_demonstrations("strqa", DATA / "prompts")
+    task = Gsm8k(three, shuffle_seed=1)
+    prompts = [task.prompt(EXAMPLES[0], attempt=attempt) for attempt in range(8)]
+    assert len(set(prompts)) > 1
+    assert len({task.prompt(replace(EXAMPLES[0], index=index)) for index in range(8)}) > 1
+    assert {tuple(sorted(prompt.split("\n\n"))) for prompt in prompts} == {
+        tuple(sorted(Gsm8k(three).prompt(EXAMPLES[0]).split("\n\n")))
+    }
+    ones = [task.judge(example, "", "") for example in EXAMPLES]
+    found = task.released_json(EXAMPLES, ["", "", ""], ones, attempts=[1, 5, 2])
+    assert found["full_input_text"] == [
+        task.prompt(example, attempt=at) for example, at in zip(EXAMPLES, (0, 4, 1), strict=True)
+    ]
 
 
 def test_a_row_is_known_by_its_place_in_the_file() -> None:

@@ -27,6 +27,7 @@ from dola.tasks.json_records import Record, Records, read_json_lines
 from dola.tasks.numbers import plain
 from dola.tasks.presets import PRESETS
 from dola.tasks.prompts import Demonstrations, few_shot_prompt, shuffled
+from dola.tasks.released_text import input_texts
 from dola.tasks.sources import GSM8K
 from dola.tasks.text_files import file_in
 
@@ -138,7 +139,6 @@ class Gsm8k:
         attempts: Sequence[int] | None = None,
     ) -> dict[str, Any]:
         """The released script's output, and after it the accuracy by both rules."""
-        taken = [1] * len(examples) if attempts is None else attempts
         by_released = self.extraction == "released"
         metric = "accuracy_released" if by_released else "accuracy"
         answers = [one.released if by_released else one.answer for one in judged]
@@ -146,10 +146,7 @@ class Gsm8k:
             "is_correct": [bool(one.measures[metric]) for one in judged],
             "model_answer": [INVALID if each is None else each for each in answers],
             "model_completion": list(completions),
-            "full_input_text": [
-                self.prompt(example, attempt=count - 1)
-                for example, count in zip(examples, taken, strict=True)
-            ],
+            "full_input_text": input_texts(self, examples, attempts),
         }
 
 

@@ -30,7 +30,6 @@ TRUTHFULQA = {
 }
 
 
-
 def _judge(kind: str, sha256: str) -> Pinned:
     return Pinned(
         name=f"truthfulqa/finetune_{kind}.jsonl",

@@ -24,7 +24,7 @@ from dola.tasks.fetch import fetch
 from dola.tasks.json_records import Record, read_json_list
 from dola.tasks.presets import PRESETS
 from dola.tasks.prompts import Demonstrations, few_shot_prompt, shuffled
-from dola.tasks.released_text import without_final_stop
+from dola.tasks.released_text import input_texts, without_final_stop
 from dola.tasks.sources import STRATEGYQA
 from dola.tasks.strqa_answer import answer, released_answer, released_guess
 from dola.tasks.text_files import file_in
@@ -131,17 +131,13 @@ class StrategyQA:
         attempts: Sequence[int] | None = None,
     ) -> dict[str, Any]:
         """The released script's output. By the corrected rule `model_answer` is null where there is none."""
-        taken = [1] * len(examples) if attempts is None else attempts
         by_released = self.extraction == "released"
         metric = "accuracy_released" if by_released else "accuracy"
         return {
             "is_correct": [bool(one.measures[metric]) for one in judged],
             "model_answer": [one.released if by_released else one.answer for one in judged],
             "model_completion": list(completions),
-            "full_input_text": [
-                self.prompt(example, attempt=count - 1)
-                for example, count in zip(examples, taken, strict=True)
-            ],
+            "full_input_text": input_texts(self, examples, attempts),
         }
 
 
