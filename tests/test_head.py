@@ -38,6 +38,7 @@ def budget(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     def set_budget(positions_of_four_exits: int) -> None:
         size = positions_of_four_exits * 4 * VOCABULARY * 4
         monkeypatch.setattr(head_module, "_CHUNK_BYTES", {"cpu": size, "cuda": size})
+        monkeypatch.setattr(head_module, "_FEWEST_ROWS", 1)
 
     return set_budget
 
@@ -69,6 +70,16 @@ def test_the_logits_held_at_once_do_not_grow_with_the_text(
     ContrastiveHead(counting, VOCABULARY)(torch.randn(4, length, WIDTH), STRATEGIES[2])
     assert max(counting.rows) == 6 * 4
     assert sum(counting.rows) == length * 4
+
+
+def test_with_a_huge_vocabulary_a_product_still_has_rows_enough(
+    budget: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget(1)
+    monkeypatch.setattr(head_module, "_FEWEST_ROWS", 10)
+    counting = Counting()
+    ContrastiveHead(counting, VOCABULARY)(torch.randn(4, 7, WIDTH), STRATEGIES[2])
+    assert counting.rows == [12, 12, 4]
 
 
 def test_all_exits_go_through_one_product() -> None:

@@ -157,3 +157,14 @@ def test_a_bucket_takes_one_mature_layer() -> None:
 def test_one_number_is_no_list_of_candidates() -> None:
     with pytest.raises(LayerError, match=r"as in \(5,\)"):
         DoLa(5)
+
+
+@pytest.mark.parametrize("layers", [3, (0.0, 1.0), (True, 2), None])
+def test_candidates_that_are_no_layer_numbers_are_refused(layers: object) -> None:
+    with pytest.raises(LayerError, match="tuple of layer numbers"):
+        DoLa(layers)
+
+
+def test_a_lone_layer_after_dola_is_refused_for_it_would_be_vanilla() -> None:
+    with pytest.raises(LayerError, match="before the mature one"):
+        parse_strategy("dola:-1")

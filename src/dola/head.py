@@ -1,5 +1,6 @@
 """The contrastive head: hidden states of the chosen layers in, a score per token of the vocabulary out."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ _LARGEST_KEPT_BLOCK = 30 << 20
 # Early-exit logits held at once; a contrast makes about six tensors of this size on its way. On a CPU they
 # stay just below the largest block whose memory is handed out again.
 _CHUNK_BYTES = {"cpu": 28 << 20, "cuda": 512 << 20}
+# But a product of fewer rows is slow: with a vocabulary of 262,144 it reads gigabytes of weights for each.
+_FEWEST_ROWS = 96
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ class ContrastiveHead:
             The positions, and their logits `[E, r, V]` in float32.
         """
         exits, rows, width = hidden.shape
-        step = max(1, _CHUNK_BYTES.get(hidden.device.type, 512 << 20) // (exits * self.vocab_size * 4))
+        held = _CHUNK_BYTES.get(hidden.device.type, 512 << 20) // (exits * self.vocab_size * 4)
+        step = max(held, math.ceil(_FEWEST_ROWS / exits))
         for start in range(0, max(rows, 1), step):
             part = hidden[:, start : start + step]
             logits = self.project(part.reshape(-1, width))  # one product for all exits

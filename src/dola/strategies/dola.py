@@ -17,6 +17,16 @@ from dola.strategies.layers import BUCKETS, bucket, check_candidates, mature_lay
 _LOWEST_LOG_PROB = -1e30
 
 
+def _layer_numbers(named: object) -> tuple[int, ...]:
+    if not isinstance(named, Sequence) or not all(type(layer) is int for layer in named):
+        example = f"({named},)" if isinstance(named, int) else "(2, 4)"
+        raise LayerError(
+            "candidates must be low, high, auto or a tuple of layer numbers,"
+            f" as in {example}; found {named!r}"
+        )
+    return tuple(named)
+
+
 def _difference(mature: Tensor, premature: Tensor) -> Tensor:
     """log p_mature - log p_premature (equation 4), `[..., V]`."""
     # Clamped: -inf - -inf is no number, and one such token would carry post_softmax away with it.
@@ -120,12 +130,8 @@ class DoLa(_Contrasted):
         named = self.candidate_premature_layers
         if isinstance(named, str) and named not in BUCKETS:
             raise LayerError(f"unknown layer bucket {named!r}: expected one of {', '.join(BUCKETS)}")
-        if isinstance(named, int):
-            raise LayerError(
-                f"candidates must be low, high, auto or a tuple, as in ({named},); found {named}"
-            )
         if not isinstance(named, str):
-            object.__setattr__(self, "candidate_premature_layers", tuple(named))
+            object.__setattr__(self, "candidate_premature_layers", _layer_numbers(named))
 
     def resolve(self, depth: Depth) -> Self:
         mature = mature_layer(self.mature_layer, depth)

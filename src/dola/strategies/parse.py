@@ -49,6 +49,8 @@ def parse_strategy(text: str) -> Strategy:
 def _from_numbers(layers: list[int], settings: dict[str, str], *, dynamic: bool) -> Strategy:
     *premature, last = layers
     mature = None if last == -1 else last
+    if not premature and dynamic:
+        raise LayerError(f"dola:{last}: expected candidate layers before the mature one, as in 'dola:2,-1'")
     if not premature:
         return _build(Vanilla, {"mature_layer": mature}, settings)
     if len(premature) == 1 and not dynamic:

@@ -32,7 +32,12 @@ def find_strategy(name: str) -> type[Strategy]:
         nearest = difflib.get_close_matches(name, known, n=1)
         suggestion = f" Did you mean {nearest[0]!r}?" if nearest else ""
         raise StrategyError(f"unknown strategy {name!r}; known: {', '.join(known)}.{suggestion}")
-    found = others[name].load()
+    try:
+        found = others[name].load()
+    except Exception as error:  # whatever a third party's module does when it is imported
+        raise StrategyError(
+            f"the strategy {name!r} ({others[name].value}) cannot be imported: {error}"
+        ) from error
     if not (isinstance(found, type) and issubclass(found, Strategy)):
         raise StrategyError(f"the entry point {name!r} names {found!r}, which is not a dola Strategy class")
     return found
