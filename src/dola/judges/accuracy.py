@@ -74,13 +74,14 @@ def agreements(
     ]
     said_yes = [(int((row & truth).sum()), int((row & ~truth).sum())) for row in said]
     return [
-        Agreement(name, *of, said_yes=yes) for name, *of, yes in zip(verdicts, *shares, said_yes, strict=True)
+        Agreement(name, accuracy, balanced, over_first, yes)
+        for name, accuracy, balanced, over_first, yes in zip(verdicts, *shares, said_yes, strict=True)
     ]
 
 
 @dataclass(frozen=True)
 class _Figures:
-    """Counts a question: how many each judge got right of people's yes and no `[K, Q]`, and of how many `[Q]`."""
+    """Counts a question: what each judge got right of people's yes and no `[K, Q]`, and of how many `[Q]`."""
 
     right_yes: Values
     right_no: Values
@@ -114,7 +115,8 @@ def _interval(figures: _Figures, count: int, seed: int) -> tuple[Values, Values]
         method="percentile",
         rng=np.random.default_rng(seed),
     )
-    return result.confidence_interval.low, result.confidence_interval.high
+    low, high = result.confidence_interval
+    return np.asarray(low), np.asarray(high)
 
 
 def _known(value: float) -> float | None:

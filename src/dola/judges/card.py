@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +24,7 @@ FORMS: dict[Kind, str] = {
 
 def judge_prompt(kind: Kind, question: str, answer: str) -> str:
     """What the judge is asked; it answers " yes" or " no"."""
-    return FORMS[kind].replace("{question}", question, 1).replace("{answer}", answer, 1)
+    return FORMS[kind].format(question=question, answer=answer)
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class JudgeCard:
         partial = folder / f".{FILENAME}"
         content = {"format": FORMAT, "form": FORMS[self.kind], **asdict(self)}
         partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(partial, folder / FILENAME)
+        partial.replace(folder / FILENAME)
 
 
 def is_judge(folder: Path) -> bool:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
+def _quietly(line: str) -> None:
+    """Progress that nobody looks at."""
+
+
 @dataclass(frozen=True)
 class TrainedJudge:
     """Base model with the adapter merged into its weights, tokenizer, and what is known of both."""
@@ -30,7 +34,7 @@ def load_trained(
     placement: Placement | None = None,
     *,
     trust_remote_code: bool = False,
-    progress: Callable[[str], None] = lambda line: None,
+    progress: Callable[[str], None] = _quietly,
 ) -> TrainedJudge:
     """The judge, ready to answer; in the dtype that it was measured in unless `placement` has another.
 

@@ -23,12 +23,13 @@ class JudgeExample:
 
     Attributes:
         prompt: as in the file, without the answer to it.
-        question: up to the first "\\nA: ".
+        question, answer: before and after the first "\\nA: ".
         yes: whether people said yes.
     """
 
     prompt: str
     question: str
+    answer: str
     yes: bool
 
     @property
@@ -95,9 +96,10 @@ def _example(line: bytes, kind: Kind, path: Path, number: int) -> JudgeExample:
     if completion not in (YES, NO):
         raise refusal(f"found {completion!r}, which is neither ' yes' nor ' no'", "completion")
     begin, middle, end = "Q: ", "\nA: ", FORMS[kind].rpartition("}")[2]
-    if not (prompt.startswith(begin) and middle in prompt and prompt.endswith(end)):
+    if not (prompt.startswith(begin) and prompt.endswith(end) and middle in prompt[: -len(end)]):
         raise refusal(f"found {prompt[:60]!r} … {prompt[-20:]!r}", "prompt")
-    return JudgeExample(prompt, prompt[len(begin) :].split(middle, 1)[0], completion == YES)
+    question, _, answer = prompt[len(begin) : -len(end)].partition(middle)
+    return JudgeExample(prompt, question, answer, completion == YES)
 
 
 def split_by_question(examples: Sequence[JudgeExample], *, held_out: float, seed: int) -> Split:
@@ -134,6 +136,12 @@ def sampled(examples: Sequence[JudgeExample], most: int | None, *, seed: int) ->
 def questions_of(examples: Sequence[JudgeExample]) -> list[str]:
     """Each example's question, in the form in which two are the same."""
     return [_same(example.question) for example in examples]
+
+
+def digest_of(examples: Sequence[JudgeExample]) -> str:
+    """SHA-256 of examples in order."""
+    lines = (json.dumps([example.prompt, example.yes]) for example in examples)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _same(question: str) -> str:

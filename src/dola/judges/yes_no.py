@@ -56,6 +56,12 @@ def encode(tokenizer: Tokenizer, text: str) -> list[int]:
     return tokens[:-1] if tokens and tokens[-1] == tokenizer.eos_token_id else tokens
 
 
+def padding_of(tokenizer: Tokenizer) -> int:
+    """The token to pad with: any will do, since nothing attends to it."""
+    pad: int | None = tokenizer.pad_token_id
+    return 0 if pad is None else pad
+
+
 def padded(rows: Sequence[Sequence[int]], pad: int) -> dict[str, Tensor]:
     """`input_ids` and `attention_mask`, both `[B, T]`, padded on the right.
 
@@ -73,7 +79,7 @@ def last_logits(model: torch.nn.Module, input_ids: Tensor, attention_mask: Tenso
 
     The head is run on the positions where some row ends and on no others, where the model allows that.
     """
-    ends = attention_mask.sum(-1) - 1  # [B]
+    ends: Any = attention_mask.sum(-1) - 1  # [B]
     kept, place = ends.unique(return_inverse=True)
     if _keeps_some(model):
         logits = model(input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=kept).logits
@@ -92,9 +98,9 @@ def probabilities_of_yes(
     *,
     pad: int,
     batch_size: int,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Callable[[int], None] | None = None,
 ) -> list[float]:
-    """P(" yes") of the whole vocabulary after each row of token ids; `advance` is told how many are done."""
+    """P(" yes") of the whole vocabulary after each row of token ids; `advance` hears how many are done."""
     found = [0.0] * len(rows)
     done = 0
     for batch in _by_length(rows, batch_size):
@@ -104,7 +110,8 @@ def probabilities_of_yes(
         for at, probability in zip(batch, probabilities.tolist(), strict=True):
             found[at] = probability
         done += len(batch)
-        advance(done)
+        if advance is not None:
+            advance(done)
     return found
 
 
