@@ -126,7 +126,7 @@ def _cell(metric: str, figure: Figure | None, row: Mapping[str, Any] | None) -> 
 
 
 def _verdict(published: float, measure: Mapping[str, Any]) -> str:
-    if measure["low"] is None:
+    if measure["low"] is None or measure["low"] == measure["high"]:  # all examples alike: it says nothing
         return "no interval"
     if published + _ROUNDING < measure["low"]:
         return "below the interval"
