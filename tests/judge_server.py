@@ -22,8 +22,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 # What a request can be made to meet: `slow:SECONDS` waits and then answers, `cut` sends half an answer and
-# hangs up, `invalid_json` sends text that is none, `malformed` JSON without what was asked for, `echo_key`
-# refuses the key and repeats it.
+# hangs up, `invalid_json` sends text that is none, `malformed` JSON without what was asked for, `html` a
+# page, `echo_key` refuses the key and repeats it.
 _STATUS = {"429": 429, "500": 500, "503": 503, "400": 400, "401": 401, "404": 404}
 
 
@@ -72,7 +72,7 @@ class JudgeServer:
 
     def misbehave(self, *how: str) -> None:
         """What the next requests meet, one each: `ok`, `429`, `500`, `slow:1.5`, `cut`, `invalid_json`,
-        `malformed`, `echo_key`, or another status of `_STATUS`."""
+        `malformed`, `html`, `echo_key`, or another status of `_STATUS`."""
         self._script.extend(how)
 
     def misbehave_always(self, how: str | None) -> None:
@@ -197,16 +197,18 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, {"choices": []}, promised=1000)
         elif how == "invalid_json":
             self._send(200, "{this is no JSON")
+        elif how == "html":
+            self._send(200, "<html>Sign in</html>", kind="text/html")
         elif how == "malformed":
             self._send(200, {"id": "x", "object": "text_completion", "choices": []})
         else:
             answer = self.judge._answer(received)
             self._send(200 if answer else 404, answer or _error("no such page"))
 
-    def _send(self, status: int, answer: Any, *, promised: int = 0) -> None:
+    def _send(self, status: int, answer: Any, *, promised: int = 0, kind: str = "application/json") -> None:
         content = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(promised or len(content)))
         if status in (429, 500, 503):
             self.send_header("Retry-After", str(self.judge.retry_after))

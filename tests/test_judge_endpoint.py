@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,9 @@ SECRET = "sk-a-key-that-nobody-may-see"
 def server() -> Iterator[JudgeServer]:
     with JudgeServer() as server:
         yield server
+
+
+REPLIES = [("invalid_json", "{this is no JSON"), ("malformed", '"choices":[]'), ("html", "<html>Sign in")]
 
 
 def ask(
@@ -108,6 +112,13 @@ def test_a_reply_that_makes_no_sense_is_handed_back_whole(
         ask(server, asked)
     assert raw in caught.value.raw
     assert server.count() == 1
+
+
+@pytest.mark.parametrize("logprob", [math.nan, math.inf, -math.inf, 800.0, "high", None])
+def test_what_is_no_log_probability_makes_no_sense(server: JudgeServer, logprob: Any) -> None:
+    server.completion = lambda prompt: {" yes": logprob}
+    with pytest.raises(MalformedReply):
+        ask(server, logprobs)
 
 
 def test_no_more_requests_are_under_way_than_asked_for() -> None:

@@ -217,6 +217,12 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(released: Path) -> None:
     assert "Traceback" not in told
 
 
+def test_no_more_requests_are_under_way_than_the_option_says(released: Path) -> None:
+    with JudgeServer(delay=0.03) as server:
+        assert run(released, *at(server), "--concurrency", "3").exit_code == 0
+        assert 1 < server.most_at_once <= 3
+
+
 def test_a_refusal_stops_the_run_and_what_was_said_is_kept(server: JudgeServer, released: Path) -> None:
     server.misbehave("ok", "ok", "401")
     done = run(released, *at(server), "--concurrency", "1")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dola.errors import DataError, JudgeError, RunError
-from dola.judges.endpoint import MalformedReply
+from dola.judges.endpoint import MalformedReply, RequestRefused
 from dola.runs.verdicts import Asked, Verdict, ask_all, open_verdicts, recorded_verdicts, unanswered
 
 ASKED = [Asked("completion at http://a/v1", "judge", f"Q: {number}") for number in range(6)]
@@ -77,6 +77,24 @@ def test_a_judge_that_fails_is_asked_no_more_and_what_is_under_way_is_kept(tmp_p
     rest = Replies()
     ask(output, rest)
     assert sorted(rest.asked) == ["Q: 2", "Q: 4", "Q: 5"]
+
+
+def test_a_request_refused_for_its_content_is_one_verdict_without_sense(tmp_path: Path) -> None:
+    judge = Replies(q2=RequestRefused("http://a/v1 answered 400: filtered", 400))
+    done = ask(tmp_path / "out.json", judge)
+    assert done[ASKED[2].key].malformed == "http://a/v1 answered 400: filtered"
+    assert len(done) == len(ASKED)
+
+
+def test_a_judge_that_makes_no_sense_at_all_is_not_paid_for_the_rest(tmp_path: Path) -> None:
+    asked = [Asked("a", "wrong-model", f"Q: {number}") for number in range(30)]
+    judge = Replies(**{f"q{number}": MalformedReply("logprobs", "{}") for number in range(30)})
+    with (
+        open_verdicts(tmp_path / "out.json") as verdicts,
+        pytest.raises(JudgeError, match="wrong-model: none of the first 10 replies makes sense"),
+    ):
+        asyncio.run(ask_all(asked, judge, verdicts, concurrency=1))
+    assert len(judge.asked) == len(recorded_verdicts(tmp_path / "out.json")) == 10
 
 
 def test_a_line_that_a_kill_cut_short_is_asked_for_again(tmp_path: Path) -> None:

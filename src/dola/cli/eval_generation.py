@@ -21,7 +21,6 @@ from dola.cli.generation_options import (
 from dola.cli.options import ModelOptions, model_options
 from dola.cli.scoring_options import ContrastOptions, RowOptions, contrast_options, row_options
 from dola.cli.tables import result_table
-from dola.judges.settings import read_config
 from dola.report.view import view_of
 from dola.runs.results import KEY
 from dola.tasks.base import GenerationTask
@@ -93,8 +92,10 @@ def strqa(**asked: Any) -> None:
 )
 def tfqa(*, prompts: Path | None, do_rating: bool, gpt3_config: Path | None, **asked: Any) -> None:
     """TruthfulQA, open-ended: the answers alone; judges say which are true and informative."""
+    from dola.cli.judge_tfqa import judges_of_config, rate_result
+
     if do_rating and gpt3_config is not None:
-        read_config(gpt3_config)  # a mistake in it is told before the hours of work
+        judges_of_config(gpt3_config)  # a mistake in it is told before the hours of work
     path, _ = _generate(TfqaOpen(load_demonstrations("tfqa", prompts)), **asked)
     if not do_rating:
         return
@@ -105,8 +106,6 @@ def tfqa(*, prompts: Path | None, do_rating: bool, gpt3_config: Path | None, **a
             err=True,
         )
         return
-    from dola.cli.judge_tfqa import rate_result
-
     rate_result(path, gpt3_config)
 
 

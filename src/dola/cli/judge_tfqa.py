@@ -130,6 +130,19 @@ def tfqa(
     _rate(given, answers, judges, output_file, again)
 
 
+def judges_of_config(path: Path | None) -> Judges:
+    """The judges of a released config file, or an error before there is anything for them to judge.
+
+    Raises:
+        DataError: a config that is none.
+        UsageError: a judge that it does not name.
+        JudgeError: no key.
+    """
+    config = read_config(path) if path else JudgeConfig()
+    placing = PlacementOptions("auto", None, "1", 27, trust_remote_code=False)
+    return judges_of(JudgeOptions(path), config, EndpointOptions(), placing)
+
+
 def rate_result(path: Path, config_path: Path | None = None) -> dict[str, Any]:
     """Rate the result in `path` by the judges of a released config file: what `--do-rating` does.
 
@@ -139,10 +152,7 @@ def rate_result(path: Path, config_path: Path | None = None) -> dict[str, Any]:
         DataError: a result or a config that is none.
         JudgeError: the judges cannot be asked; what they said so far is kept.
     """
-    config = read_config(config_path) if config_path else JudgeConfig()
-    placing = PlacementOptions("auto", None, "1", 27, trust_remote_code=False)
-    judges = judges_of(JudgeOptions(config_path), config, EndpointOptions(), placing)
-    return _rate(path, read_answers(path), judges, None, AgainOptions())
+    return _rate(path, read_answers(path), judges_of_config(config_path), None, AgainOptions())
 
 
 def judges_of(

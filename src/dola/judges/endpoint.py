@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -26,6 +27,8 @@ _T = TypeVar("_T")
 
 # Of a reply that makes no sense, how much is kept.
 _KEPT = 2000
+# A log-probability of 0 may come a little above it.
+_ROUNDING = 1e-3
 # Of what a server says when it refuses, how much is told.
 _TOLD = 300
 
@@ -36,6 +39,19 @@ class MalformedReply(Exception):
     def __init__(self, expected: str, raw: str) -> None:
         super().__init__(f"expected {expected}, found {raw[:_TOLD]!r}")
         self.raw = raw[:_KEPT]
+
+
+class RequestRefused(JudgeError):
+    """The endpoint answered by an error, after all retries where it may pass; `status` is HTTP's."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+    @property
+    def of_content(self) -> bool:
+        """Whether it is this request that is refused: too long, or filtered. Others may pass."""
+        return self.status in (400, 422)
 
 
 class Endpoint:
@@ -76,9 +92,12 @@ class Endpoint:
         )
         try:
             found = reply.choices[0].logprobs.top_logprobs[0]
-            return {str(token): float(logprob) for token, logprob in found.items()}
+            logprobs = {str(token): float(logprob) for token, logprob in found.items()}
         except (AttributeError, IndexError, TypeError, ValueError):
             raise MalformedReply("a completion with `top_logprobs`", self._raw(reply)) from None
+        if not all(-math.inf < logprob < _ROUNDING for logprob in logprobs.values()):
+            raise MalformedReply("log-probabilities, finite and not above 0", self._raw(reply))
+        return logprobs
 
     async def chat(
         self,
@@ -112,7 +131,8 @@ class Endpoint:
         """Any request of the client, as soon as there is room for one more.
 
         Raises:
-            JudgeError: refused, not reached, or failing after all retries.
+            RequestRefused: answered, but by an error that trying again does not mend, or still by one.
+            JudgeError: not reached, or no answer in time, after all retries.
             MalformedReply: a reply that is not JSON.
         """
         from openai import OpenAIError
@@ -141,11 +161,12 @@ class Endpoint:
             )
         body = error.body if isinstance(error.body, dict) else {}
         said = self.settings.hide(str(body.get("message") or error.message))[:_TOLD]
-        return JudgeError(f"{where} answered {error.status_code}: {said}{_advice(error.status_code)}")
+        status = error.status_code
+        return RequestRefused(f"{where} answered {status}: {said}{_advice(status)}", status)
 
     def _raw(self, reply: Any) -> str:
         """A reply as it came, as near as the client lets us see it."""
-        text = reply.model_dump_json() if hasattr(reply, "model_dump_json") else str(reply)
+        text = reply.model_dump_json(warnings=False) if hasattr(reply, "model_dump_json") else str(reply)
         return self.settings.hide(text)
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from dola.errors import JudgeError
-from dola.judges.endpoint import MalformedReply
+from dola.judges.endpoint import MalformedReply, RequestRefused
 from dola.runs.journal import Records, open_journal, records_path
 
 _SUFFIX = ".verdicts"
@@ -83,6 +83,9 @@ class Verdict:
 
 Verdicts = Records[Verdict]
 
+# So many replies without sense and none with: the wrong model, and nobody wants to pay for the rest.
+_HOPELESS = 10
+
 
 def open_verdicts(output: Path, *, overwrite: bool = False) -> AbstractContextManager[Verdicts]:
     """The verdicts beside `output`, locked against other processes; those of earlier runs are in `done`.
@@ -132,7 +135,9 @@ async def ask_all(
 ) -> None:
     """Ask for every verdict of `left`, `concurrency` at a time, and keep each as it arrives.
 
-    Once the judge fails for good nothing more is asked, but what is under way is waited for and kept.
+    Once the judge fails for good nothing more is asked, but what is under way is waited for and kept. A
+    single request that is refused for its content is a verdict without sense. Ten of those and no other are
+    a failure too.
 
     Args:
         ask: gives the reply as JSON, or raises `MalformedReply` or `JudgeError`.
@@ -143,10 +148,10 @@ async def ask_all(
     """
     waiting = iter(left)
     failures: list[JudgeError] = []
-    kept = 0
+    kept = sensible = 0
 
     async def work() -> None:
-        nonlocal kept
+        nonlocal kept, sensible
         for one in waiting:
             try:
                 verdict = await _verdict(one, ask)
@@ -155,7 +160,10 @@ async def ask_all(
                 return
             verdicts.append(verdict)
             kept += 1
+            sensible += verdict.malformed is None
             on_verdict(verdict)
+            if kept == _HOPELESS and not sensible:
+                failures.append(_hopeless(verdict))
             if failures:
                 return
 
@@ -172,3 +180,15 @@ async def _verdict(asked: Asked, ask: Callable[[Asked], Awaitable[Any]]) -> Verd
         return Verdict.of(asked, await ask(asked))
     except MalformedReply as error:
         return Verdict.of(asked, malformed=error.raw)
+    except RequestRefused as error:
+        if not error.of_content:
+            raise
+        return Verdict.of(asked, malformed=str(error))
+
+
+def _hopeless(last: Verdict) -> JudgeError:
+    return JudgeError(
+        f"{last.model}: none of the first {_HOPELESS} replies makes sense, the last one was"
+        f" {(last.malformed or '')[:200]!r}; is it the right model, asked the right way? Where it is,"
+        " --ask-malformed-again asks for them again"
+    )
