@@ -283,6 +283,15 @@ def test_a_file_that_cannot_be_rated_is_refused_before_anything_is_asked(
     assert said in done.stderr
 
 
+def test_without_the_client_the_command_says_what_to_install(
+    released: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openai", None)
+    done = run(released, "--base-url", "http://127.0.0.1:1/v1", "--truth-model", "t", "--info-model", "i")
+    assert done.exit_code == 2
+    assert "pip install 'dola[judge]'" in done.stderr
+
+
 def test_without_a_judge_the_command_says_which_options_name_one(released: Path) -> None:
     done = run(released, "--truth-model", "t", "--base-url", "http://127.0.0.1:1/v1")
     assert done.exit_code == 2

@@ -137,10 +137,13 @@ def judges_of_config(path: Path | None) -> Judges:
         DataError: a config that is none.
         UsageError: a judge that it does not name.
         JudgeError: no key.
+        MissingExtraError: the client is not installed.
     """
     config = read_config(path) if path else JudgeConfig()
     placing = PlacementOptions("auto", None, "1", 27, trust_remote_code=False)
-    return judges_of(JudgeOptions(path), config, EndpointOptions(), placing)
+    judges = judges_of(JudgeOptions(path), config, EndpointOptions(), placing)
+    judges.prepare()
+    return judges
 
 
 def rate_result(path: Path, config_path: Path | None = None) -> dict[str, Any]:

@@ -170,11 +170,22 @@ class Endpoint:
         return self.settings.hide(text)
 
 
-def _client(settings: EndpointSettings) -> AsyncOpenAI:
+def check_installed() -> None:
+    """See that the client is there.
+
+    Raises:
+        MissingExtraError: the package `openai` is not installed.
+    """
     try:
-        from openai import AsyncOpenAI
+        import openai  # noqa: F401
     except ImportError:
         raise MissingExtraError("A judge at an endpoint", "judge") from None
+
+
+def _client(settings: EndpointSettings) -> AsyncOpenAI:
+    check_installed()
+    from openai import AsyncOpenAI
+
     return AsyncOpenAI(
         api_key=settings.api_key,
         base_url=settings.base_url,

@@ -52,7 +52,10 @@ class EndpointJudge:
     settings: EndpointSettings
 
     def prepare(self) -> None:
-        """Nothing: the first request tells."""
+        """See that the client is installed; the first request tells the rest."""
+        from dola.judges.endpoint import check_installed
+
+        check_installed()
 
     def asked(self, question: str, answer: str) -> Asked:
         where = f"completion at {self.settings.address}"
