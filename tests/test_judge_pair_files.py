@@ -100,13 +100,15 @@ def test_answers_to_other_questions_are_refused_with_their_ids(tmp_path: Path) -
         matches(tmp_path, *files)
 
 
-def test_the_first_n_are_taken_of_files_that_are_checked_whole(tmp_path: Path) -> None:
+def test_of_the_first_n_alone_answers_are_needed(tmp_path: Path) -> None:
     files = (
         asked(tmp_path / "q", 1, 2, 3),
         answered(tmp_path / "a", 3, 2, 1),
-        answered(tmp_path / "b", 1, 2, 3),
+        answered(tmp_path / "b", 1, 2),
     )
     assert [one.question.id for one in matches(tmp_path, *files, first_n=2)] == [1, 2]
+    with pytest.raises(DataError, match=r"b: .* 1 have none: question_id 3"):
+        matches(tmp_path, *files)
 
 
 def test_one_model_under_two_strategies_is_told_apart_by_its_files(tmp_path: Path) -> None:

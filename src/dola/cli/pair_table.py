@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dola.judges.pair_verdicts import OUTCOMES
+from dola.report.view import p_value
 from dola.runs.summary import percent
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def show(summary: PairSummary, findings: Sequence[str], labels: tuple[str, str])
     for outcome in OUTCOMES:
         table.add_column(_SHORT.get(outcome, outcome), justify="right")
     table.add_column("win rate, 95%", no_wrap=True)
-    table.add_column("p", no_wrap=True)
+    table.add_column("sign test", no_wrap=True)
     for name, tally in summary.categories.items():
         table.add_row(*_cells(name, tally))
     table.add_section()
@@ -43,7 +44,7 @@ def show(summary: PairSummary, findings: Sequence[str], labels: tuple[str, str])
 def _cells(name: str, tally: Tally) -> list[Text]:
     counts = [Text(str(tally.outcomes[outcome])) for outcome in OUTCOMES]
     rate = Text.assemble(percent(tally.win_rate.mean), (_range(tally.win_rate), "dim"))
-    return [Text(name), *counts, rate, Text(f"{tally.p:.3f}")]
+    return [Text(name), *counts, rate, Text(p_value(tally.p))]
 
 
 def _range(interval: Interval) -> str:
@@ -58,5 +59,5 @@ def _scores(scores: Scores, labels: tuple[str, str]) -> list[str]:
         for label, of in zip(labels, (scores.a, scores.b), strict=True)
     ]
     if scores.relative is not None:
-        lines.append(f"in all {percent(scores.relative)}% of {labels[1]}'s, p = {scores.difference.p:.3f}")
+        lines.append(f"in all {percent(scores.relative)}% of {labels[1]}'s, {p_value(scores.difference.p)}")
     return lines

@@ -93,18 +93,21 @@ def read_answers(path: Path) -> Answers:
     return Answers(path, name or path.stem, found)
 
 
-def check_same_questions(questions: Sequence[Question], answers: Answers) -> None:
-    """Refuse answers to other questions than these, and answers that are missing.
+def check_same_questions(
+    questions: Sequence[Question], answers: Answers, *, first_n: int | None = None
+) -> None:
+    """Refuse answers to other questions than these, and missing answers (to the first n; None: to all).
 
     Raises:
         DataError: with the ids.
     """
     asked = {question.id for question in questions}
-    missing = [question.id for question in questions if question.id not in answers.by_question]
+    judged = questions[:first_n]
+    missing = [question.id for question in judged if question.id not in answers.by_question]
     others = [key for key in answers.by_question if key not in asked]
     if missing:
         raise DataError(
-            f"expected an answer to each of the {len(questions)} questions; {len(missing)} have none:"
+            f"expected an answer to each of the {len(judged)} questions; {len(missing)} have none:"
             f" question_id {_some(missing)}",
             path=answers.path,
         )
@@ -114,7 +117,7 @@ def check_same_questions(questions: Sequence[Question], answers: Answers) -> Non
             " answers to the same set",
             path=answers.path,
         )
-    for question in questions:
+    for question in judged:
         given = len(answers[question].turns)
         if given < len(question.turns):
             raise DataError(

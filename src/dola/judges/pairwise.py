@@ -88,8 +88,8 @@ def matches_for(
     Raises:
         DataError: answers missing, or to other questions; a prompt that is missing or cannot be filled.
     """
-    check_same_questions(questions, a)
-    check_same_questions(questions, b)
+    for answers in (a, b):
+        check_same_questions(questions, answers, first_n=first_n)
     found = []
     for question in questions[:first_n]:
         reference = references.by_question.get(question.id) if references else None

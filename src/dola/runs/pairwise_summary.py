@@ -112,35 +112,36 @@ def summarise_pairs(results: Sequence[JudgedMatch], *, seed: int) -> PairSummary
 
 def findings(summary: PairSummary, labels: tuple[str, str]) -> list[str]:
     """The outcome in words, and what is to be kept in mind about the judge."""
-    a, b = labels
-    overall, total = summary.overall, sum(summary.places.values())
-    wins, losses = overall.outcomes["win"], overall.outcomes["loss"]
-    lines = [f"{a} wins {wins} and loses {losses} of {overall.matches} against {b}"]
-    lines[0] += (
-        f": beyond chance (sign test p = {overall.p:.2g})."
-        if overall.p < 1 - CONFIDENCE
-        else (f": no more than chance gives (sign test p = {overall.p:.2g}).")
-    )
-    undecided = overall.outcomes["inconsistent"]
-    if undecided:
+    overall, replies = summary.overall, sum(summary.places.values())
+    counts = overall.outcomes
+    beyond = "beyond chance" if overall.p < 1 - CONFIDENCE else "no more than chance gives"
+    p = "p < 0.001" if overall.p < 0.001 else f"p = {overall.p:.3f}"
+    lines = [
+        f"{labels[0]} wins {counts['win']} and loses {counts['loss']} of {overall.matches} against"
+        f" {labels[1]}: {beyond} (sign test, {p})."
+    ]
+    if counts["inconsistent"]:
         lines.append(
-            f"{undecided} of {overall.matches} verdicts change with the order of the answers,"
-            f" {overall.reversed} of them to the other winner; they count for neither."
+            f"{counts['inconsistent']} of {overall.matches} pairs are judged differently in the other order,"
+            f" {overall.reversed} of them with the other winner: they count for neither."
         )
     if summary.places["malformed"]:
         lines.append(
-            f"{summary.places['malformed']} of {total} replies hold no verdict that can be read: they are"
+            f"{summary.places['malformed']} of {replies} replies hold no verdict that can be read: they are"
             " kept and count for neither; --ask-malformed-again asks for them again."
         )
     if summary.otherwise:
-        lines.append(f"FastChat's own rule reads {summary.otherwise} of {total} replies otherwise.")
+        lines.append(f"FastChat's own rule reads {summary.otherwise} of {replies} replies otherwise.")
+    return [*lines, *_favoured_place(summary, replies)]
+
+
+def _favoured_place(summary: PairSummary, replies: int) -> list[str]:
+    """Whether the judge goes by the place. With one order alone it cannot be told from the answers' worth."""
     first, second = summary.places["first"], summary.places["second"]
-    if first + second and _sign_test(first, second) < 1 - CONFIDENCE and overall.matches * 2 == total:
-        favoured = "first" if first > second else "second"
-        lines.append(
-            f"The judge favours a place: of {first + second} winners {max(first, second)} stood {favoured}."
-        )
-    return lines
+    if replies < 2 * summary.overall.matches or _sign_test(first, second) >= 1 - CONFIDENCE:
+        return []
+    place = "first" if first > second else "second"
+    return [f"The judge favours a place: of {first + second} winners {max(first, second)} stood {place}."]
 
 
 def _tally(results: Sequence[JudgedMatch], seed: int) -> Tally:
