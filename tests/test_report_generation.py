@@ -114,6 +114,15 @@ def test_fixed_and_broken_are_as_many_as_the_result_counts() -> None:
     assert sum(row["fixed"] + row["broken"] for row in result["dola"]["rows"][1:]) > 0
 
 
+def test_the_page_opens_with_what_changed_and_with_everything_where_nothing_did() -> None:
+    same = copy.deepcopy(generation_result())
+    for row in same["dola"]["rows"]:
+        row["per_example"] = same["dola"]["rows"][0]["per_example"]
+    assert '<option value="" selected>every example</option>' in page([same])
+    for name in ("gsm8k", "tfqa", "rated"):
+        assert '<option value="">every example</option>' in page([ALL[name]])
+
+
 def test_each_completion_shows_its_answer_and_the_released_rules_where_it_is_another() -> None:
     (example,) = [each for each in examples(generation_result()["dola"]) if each.index == 7]
     first, second = example.completions

@@ -61,8 +61,9 @@ class ExampleView:
 
     @property
     def badges(self) -> list[str]:
-        """The states that there are something to see in."""
-        return sorted({each.state for each in self.completions} & {"fixed", "broken"}, reverse=True)
+        """How it differs from the first strategy, if it does."""
+        shown = ("fixed", "broken", "differs")
+        return [state for state in shown if any(each.state == state for each in self.completions)]
 
 
 def examples(ours: Mapping[str, Any]) -> list[ExampleView]:

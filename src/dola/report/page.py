@@ -68,7 +68,7 @@ def _section(result: Mapping[str, Any], paper: PaperView | None) -> dict[str, An
     ours = result["dola"]
     generation = is_generation(ours)
     return _table(ours, view_of(result)) | {
-        "layer_plot": layer_plot(ours) if "tuning" in ours else None,
+        "layer_plot": layer_plot(ours) if ours.get("tuning", {}).get("static") else None,
         "tuning": ours.get("tuning"),
         "groups": groups(ours),
         "changed": [] if generation else changed_examples(ours),
