@@ -161,6 +161,39 @@ def test_generation_is_that_of_the_released_scripts(
         assert layers.seen == run.get("selected_layers", [])
 
 
+@pytest.mark.shared
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["baseline", "dola_low"])
+@pytest.mark.parametrize("benchmark", ["gsm8k", "strqa", "tfqa"])
+def test_batches_with_a_shared_prompt_generate_what_the_released_scripts_do(
+    smollm2: dola.LanguageModel,  # noqa: F811
+    shared: Path,
+    benchmark: str,
+    mode: str,
+) -> None:
+    golden = json.loads((shared / "golden" / f"{benchmark}.json").read_text(encoding="utf-8"))
+    settings = golden["meta"]["modes"][mode]
+    runs = golden["results"][mode]["per_item"]
+    prompts = [f"{golden['meta']['prompt_prefix_text']}Q: {item['question']}\nA:" for item in golden["items"]]
+    strategy = parse_strategy(settings["early_exit_layers"])
+    done = 0
+    for index, found in smollm2.iter_generate(
+        prompts,
+        strategy,
+        batch_size=3,
+        max_new_tokens=settings["kwargs"]["max_new_tokens"],
+        repetition_penalty=settings["kwargs"]["repetition_penalty"],
+        stop=settings["stop_words"],
+    ):
+        assert list(found.token_ids) == runs[index]["gen_ids"]
+        assert_scores(list(found.scores), runs[index]["scores"])
+        assert list(found.premature_layers or ()) == runs[index].get("selected_layers", [])
+        assert found.raw_text == runs[index]["text"]
+        assert found.prompt_tokens == runs[index]["n_prompt_tokens"]
+        done += 1
+    assert done == len(runs)
+
+
 def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
