@@ -116,10 +116,8 @@ def findings(summary: PairSummary, labels: tuple[str, str]) -> list[str]:
     counts = overall.outcomes
     beyond = "beyond chance" if overall.p < 1 - CONFIDENCE else "no more than chance gives"
     p = "p < 0.001" if overall.p < 0.001 else f"p = {overall.p:.3f}"
-    lines = [
-        f"{labels[0]} wins {counts['win']} and loses {counts['loss']} of {overall.matches} against"
-        f" {labels[1]}: {beyond} (sign test, {p})."
-    ]
+    won = f"wins {counts['win']} and loses {counts['loss']} of {overall.matches}"
+    lines = [f"{labels[0]} {won} against {labels[1]}: {beyond} (sign test, {p})."]
     if counts["inconsistent"]:
         lines.append(
             f"{counts['inconsistent']} of {overall.matches} pairs are judged differently in the other order,"
