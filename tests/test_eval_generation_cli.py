@@ -407,3 +407,35 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     assert named in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "o.json").exists()
+
+
+@pytest.mark.parametrize("task", ["gsm8k", "strqa"])
+def test_tune_chooses_a_bucket_on_halves_and_ends_with_the_flag_to_paste(task: str, tmp_path: Path) -> None:
+    output, lm = tmp_path / "t.json", FakeLanguageModel()
+    data = DATA / "gsm8k" / "gsm8k_test.jsonl" if task == "gsm8k" else DATA / "strategyqa"
+    with fake_generator(lm):
+        result = CliRunner().invoke(
+            dola, ["tune", task, "--data-path", str(data), *PROMPTS, "--output-path", str(output)]
+        )
+    assert result.exit_code == 0, result.output
+    ours = json.loads(output.read_text())["dola"]
+    assert [row["label"] for row in ours["rows"]] == ["vanilla", "low", "high"]
+    flags = {"low": "--early-exit-layers 0,2,8", "high": "--early-exit-layers 4,6,8"}
+    assert ours["tuning"]["flag"] == flags[ours["tuning"]["chosen"]]
+    assert result.stdout.rstrip().splitlines()[-1] == ours["tuning"]["flag"]
+    assert "The repetition penalty differs" in result.stdout
+    page = tmp_path / "t.html"
+    assert CliRunner().invoke(dola, ["report", str(output), "-o", str(page)]).exit_code == 0
+    assert ours["tuning"]["flag"] in page.read_text()
+
+
+def test_tune_gsm8k_chooses_on_the_training_file(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    text = (DATA / "gsm8k" / "gsm8k_test.jsonl").read_text()
+    (data / "gsm8k_test.jsonl").write_text(text)
+    command = ["tune", "gsm8k", "--data-path", str(data), *PROMPTS, "--output-path", str(tmp_path / "o")]
+    with fake_generator():
+        assert "gsm8k_train.jsonl" in CliRunner().invoke(dola, command).stderr
+        (data / "gsm8k_train.jsonl").write_text(text)
+        assert CliRunner().invoke(dola, command).exit_code == 0

@@ -215,7 +215,7 @@ def test_tokens_a_second_are_of_the_time_spent_generating(tmp_path: Path) -> Non
 def test_different_penalties_of_what_is_compared_are_a_finding() -> None:
     assert penalty_findings([("vanilla", 1.0), ("low", 1.0)]) == []
     (said,) = penalty_findings([("vanilla", 1.0), ("low", 1.2), ("high", 1.2)])
-    assert "1 for vanilla; 1.2 for low, high" in said
+    assert "1.0 for vanilla; 1.2 for low, high" in said
     assert "--repetition_penalty 1.2" in said
 
 

@@ -86,10 +86,10 @@ def penalty_findings(compared: Sequence[tuple[str, float]]) -> list[str]:
         by_penalty.setdefault(penalty, []).append(label)
     if len(by_penalty) < 2:
         return []
-    said = "; ".join(f"{penalty:g} for {_shown(labels)}" for penalty, labels in by_penalty.items())
+    said = "; ".join(f"{penalty} for {_shown(labels)}" for penalty, labels in by_penalty.items())
     finding = (
         f"The repetition penalty differs, as in the released scripts: {said}. A difference between them is of"
-        f" strategy and penalty at once; --repetition_penalty {max(by_penalty):g} gives all the same."
+        f" strategy and penalty at once; --repetition_penalty {max(by_penalty)} gives all the same."
     )
     return [finding]
 

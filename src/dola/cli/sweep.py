@@ -1,0 +1,133 @@
+"""What `dola tune` compares, the choice among it, and how that is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dola.cli.scoring_options import ContrastOptions
+from dola.errors import StrategyError
+from dola.report.view import metric_name, percent, view_of
+from dola.runs.measured import Measured
+from dola.runs.results import KEY
+from dola.runs.tune import Candidate, tuning_json, two_fold
+
+if TYPE_CHECKING:
+    from dola.strategies import Depth, Strategy
+
+# Up to 40 layers the paper has two buckets, beyond one for every 20 layers (section 3.1).
+_HALVED_UP_TO = 40
+_BUCKET = 20
+STATIC = "static "
+
+bucket_option = click.option(
+    "--bucket",
+    "buckets",
+    multiple=True,
+    metavar="LAYERS",
+    help="A bucket to choose from, as in --early-exit-layers. Several times.  [default: low and high; in a"
+    " model of more than 40 layers one for every 20]",
+)
+
+
+class Sweep:
+    """What is compared, and, once it is scored, the choice."""
+
+    def __init__(
+        self,
+        buckets: Sequence[str],
+        contrast: ContrastOptions,
+        task: str,
+        metric: str,
+        seed: int,
+        *,
+        static: bool,
+    ) -> None:
+        """`static`: compare every static layer too."""
+        self._buckets = tuple(buckets)
+        self._contrast = contrast
+        self._task = task
+        self._metric = metric
+        self._seed = seed
+        self._static = static
+        self._strategies: list[tuple[str, Strategy]] = []
+
+    def strategies(self, depth: Depth) -> list[tuple[str, Strategy]]:
+        """Vanilla, the buckets, then every static layer, where they are asked for."""
+        texts = ["-1", *(self._buckets or _default_buckets(depth.num_layers))]
+        made = self._contrast.strategies(texts, self._task)
+        layers = range(depth.num_layers) if self._static else ()
+        static = [f"{layer},{depth.num_layers}" for layer in layers]
+        made += [
+            (f"{STATIC}{layer}", strategy)
+            for layer, (_, strategy) in enumerate(self._contrast.strategies(static, self._task))
+        ]
+        self._strategies = [(label, strategy.resolve(depth)) for label, strategy in made]
+        for label, strategy in self._strategies[1:]:
+            if not strategy.candidates:
+                raise StrategyError(f"--bucket {label}: expected candidate layers, as in '0,2,4,-1' or 'low'")
+        return made
+
+    def tuning(self, measured: Measured) -> dict[str, Any]:
+        """The two-fold choice among the buckets."""
+        by_label = {row.label: at for at, row in enumerate(measured.rows)}
+        candidates = [
+            Candidate(by_label[label], strategy.candidates, _flag(strategy))
+            for label, strategy in self._strategies[1:]
+            if label in by_label and not label.startswith(STATIC)
+        ]
+        static = {
+            int(label.removeprefix(STATIC)): at for label, at in by_label.items() if label.startswith(STATIC)
+        }
+        found = two_fold(measured, candidates, self._metric, seed=self._seed)
+        return {"tuning": tuning_json(measured, found, candidates, static)}
+
+
+def _default_buckets(num_layers: int) -> list[str]:
+    if num_layers <= _HALVED_UP_TO:
+        return ["low", "high"]
+    starts = range(0, num_layers, _BUCKET)
+    return [
+        ",".join(map(str, [*range(start, min(start + _BUCKET, num_layers), 2), num_layers]))
+        for start in starts
+    ]
+
+
+def _flag(strategy: Strategy) -> str:
+    """The strategy's layers alone: its other settings are the preset's or given as flags."""
+    return ",".join(str(exit.layer) for exit in strategy.exits)
+
+
+def show_choice(result: dict[str, Any]) -> None:
+    """The table, how the halves chose, and the flag to paste."""
+    console = Console()
+    ours, view = result[KEY], view_of(result)
+    tuning = ours["tuning"]
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("in %")
+    for metric in view.metrics:
+        table.add_column(metric_name(metric), no_wrap=True)
+    for row in view.rows:
+        cells = (f"{row.cells[metric].value} ({row.cells[metric].interval})" for metric in view.metrics)
+        table.add_row(Text(row.label), *cells, style="bold cyan" if row.label == tuning["chosen"] else "")
+    console.print(Text(view.title, style="bold"), "", table, "", sep="\n")
+    for fold in tuning["folds"]:
+        console.print(
+            f"• one half chooses {fold['chosen']} ({percent(fold['on_own'])}); on the other half it reaches"
+            f" {percent(fold['held_out'])}",
+            highlight=False,
+        )
+    others = [row.label for row in view.rows if row.label != tuning["chosen"]]
+    for line in (tuning["verdict"], *_without(view.findings, others), *view.notes):
+        console.print(f"• {line}", highlight=False, markup=False)
+    console.print(f"\n{tuning['flag']}", highlight=False, soft_wrap=True)
+
+
+def _without(findings: Sequence[str], labels: Sequence[str]) -> list[str]:
+    """What is not said of one of these: of 30 static layers it would be too much."""
+    return [line for line in findings if not line.startswith(tuple(f"{label}:" for label in labels))]
