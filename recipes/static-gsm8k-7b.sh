@@ -1,15 +1,24 @@
 #!/bin/sh
-# GSM8K, LLaMA-7B: every single static premature layer, the buckets, and vanilla, on the sample of the
-# training file that the layers for GSM8K and StrategyQA are chosen on.
-# To try it with another model:
-#   MODEL=smollm2 sh recipes/static-gsm8k-7b.sh --limit 20
+# GSM8K, LLaMA-7B: vanilla and every second layer as the static premature layer, on the same sample as
+# tune-gsm8k-7b.sh. Each layer generates all completions anew: it takes 17 times one strategy's time.
+# To try it with another model, give its number of layers:
+#   MODEL=smollm2 DEPTH=30 sh recipes/static-gsm8k-7b.sh --limit 20
 set -eu
 OUT="${OUT:-results}/static-gsm8k-7b.json"
+DEPTH="${DEPTH:-32}"
 
-dola tune gsm8k \
+layer=0
+while [ "$layer" -lt "$DEPTH" ]; do
+    set -- "$@" --early-exit-layers "$layer,$DEPTH"
+    layer=$((layer + 2))
+done
+
+dola eval gsm8k \
     --model-name "${MODEL:-huggyllama/llama-7b}" \
     --num-gpus "${GPUS:-1}" \
+    --data-version validation \
     --output-path "$OUT" \
+    --early-exit-layers -1 \
     "$@"
 
 dola report "$OUT"

@@ -25,7 +25,9 @@ from dola.report.paper import (
 ROOT = Path(__file__).resolve().parent.parent
 RECIPES = sorted((ROOT / "recipes").glob("*.sh"))
 DOCUMENT = (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8")
-KINDS = (*BENCHMARKS, "vicuna", "static-tfqa-mc", "static-gsm8k")
+# Those that choose or sweep layers, where the others name the paper's.
+CHOOSING = ("static-tfqa-mc", "static-gsm8k", "tune-gsm8k")
+KINDS = (*BENCHMARKS, "vicuna", *CHOOSING)
 
 
 def commands_in_document() -> list[list[str]]:
@@ -86,7 +88,10 @@ def test_a_recipe_names_its_model_its_layers_and_its_gpus(recipe: Path) -> None:
     for command in made:
         assert _values(command, "--model-name") == [model.hub]
         assert _values(command, "--num-gpus") == [str(model.gpus)]
-    assert given == ([] if kind.startswith("static") else ["-1", layers(model.layers(kind))])
+    if kind not in CHOOSING:
+        assert given == ["-1", layers(model.layers(kind))]
+    elif kind == "static-gsm8k":
+        assert given == ["-1", *(f"{layer},{model.depth}" for layer in range(0, model.depth, 2))]
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
@@ -94,7 +99,7 @@ def test_a_recipe_takes_another_model_other_layers_and_further_options(recipe: P
     text = recipe.read_text(encoding="utf-8")
     assert "${MODEL:-" in text
     assert '"$@"' in text
-    assert ("${LAYERS:-" in text) != of(recipe)[0].startswith("static")
+    assert ("${LAYERS:-" in text) != (of(recipe)[0] in CHOOSING)
     assert f" sh recipes/{recipe.name}" in text
     assert "--limit" in text
 

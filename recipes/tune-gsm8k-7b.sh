@@ -1,0 +1,15 @@
+#!/bin/sh
+# GSM8K, LLaMA-7B: vanilla and every bucket of layers, on the sample of the training file that the layers for
+# GSM8K and StrategyQA are chosen on.
+# To try it with another model:
+#   MODEL=smollm2 sh recipes/tune-gsm8k-7b.sh --limit 20
+set -eu
+OUT="${OUT:-results}/tune-gsm8k-7b.json"
+
+dola tune gsm8k \
+    --model-name "${MODEL:-huggyllama/llama-7b}" \
+    --num-gpus "${GPUS:-1}" \
+    --output-path "$OUT" \
+    "$@"
+
+dola report "$OUT"
