@@ -182,6 +182,12 @@ def test_a_malformed_verdict_is_kept_counted_and_asked_for_again_only_where_wish
     assert "make no sense" not in done.stdout
 
 
+def test_a_judge_that_says_neither_yes_nor_no_is_told_of(server: JudgeServer, released: Path) -> None:
+    server.completion = lambda prompt: {"yes": -0.1, "no": -2.4}  # without their spaces: other tokens
+    told = " ".join(run(released, *at(server)).stdout.split())
+    assert "8 of 8 replies of the truth judge ft:truth have neither ' yes' nor ' no'" in told
+
+
 @pytest.mark.slow
 def test_what_a_killed_run_has_paid_for_is_not_paid_for_again(released: Path) -> None:
     with JudgeServer(delay=0.1) as server:

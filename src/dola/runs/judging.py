@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from dola.judges.card import Kind, is_judge, judge_prompt, read_card
+from dola.judges.card import NO, YES, Kind, is_judge, judge_prompt, read_card
 from dola.judges.settings import EndpointSettings
 from dola.judges.truthful import probability_of_yes
 from dola.models.placement import Placement
@@ -41,6 +41,9 @@ class Judge(Protocol):
 
     def probability(self, reply: Any) -> float:
         """What it gives " yes", from a reply that was kept."""
+
+    def says_yes_or_no(self, reply: Any) -> bool:
+        """Whether the reply is an answer at all, as far as can be told."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,9 @@ class EndpointJudge:
 
     def probability(self, reply: Mapping[str, float]) -> float:
         return probability_of_yes(reply)
+
+    def says_yes_or_no(self, reply: Mapping[str, float]) -> bool:
+        return YES in reply or NO in reply
 
 
 @dataclass(frozen=True)
@@ -128,6 +134,10 @@ class LocalModelJudge:
 
     def probability(self, reply: Mapping[str, float]) -> float:
         return float(reply["probability"])
+
+    def says_yes_or_no(self, reply: Mapping[str, float]) -> bool:  # noqa: ARG002
+        """Not known: only " yes" is kept."""
+        return True
 
     @cached_property
     def _identity(self) -> str:

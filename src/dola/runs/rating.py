@@ -5,7 +5,7 @@ All strategies of a result are rated and compared; two that give the same answer
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,19 +84,20 @@ def rate(
         JudgeError: a judge that cannot be asked; what it said so far is kept.
     """
     found: dict[Kind, Table] = {}
-    malformed = 0
+    given: dict[Kind, list[list[Verdict]]] = {}
     judges.prepare()
     for kind in KINDS:
         judge = judges.of(kind)
         left = missing(answers, judge, verdicts.done, ask_malformed_again=ask_malformed_again)
         judge.answer(left, verdicts, on_verdict)
-        given = [[verdicts.done[one.key] for one in row] for row in _to_ask(answers, judge)]
-        malformed += sum(one.malformed is not None for row in given for one in row)
-        found[kind] = tuple(tuple(_probability(judge, one) for one in row) for row in given)
+        given[kind] = [[verdicts.done[one.key] for one in row] for row in _to_ask(answers, judge)]
+        found[kind] = tuple(tuple(_probability(judge, one) for one in row) for row in given[kind])
     measured = _measured(answers, found)
     summary = summarise(measured, seed=_seed(answers) if seed is None else seed)
-    findings = (*summary.findings, *_malformed_finding(malformed, answers, verdicts.path))
-    return Rating(answers, judges, found, malformed, measured, summary, findings)
+    malformed = sum(value is None for table in found.values() for row in table for value in row)
+    findings = [*summary.findings, *_malformed_finding(malformed, answers, verdicts.path)]
+    findings += [line for kind in KINDS for line in _unanswering(judges.of(kind), given[kind])]
+    return Rating(answers, judges, found, malformed, measured, summary, tuple(findings))
 
 
 def _to_ask(answers: Answers, judge: Judge) -> list[list[Asked]]:
@@ -136,5 +137,18 @@ def _malformed_finding(malformed: int, answers: Answers, path: Path) -> list[str
     finding = (
         f"{malformed} of {total} verdicts make no sense and count as no; they are kept in {path.name},"
         " and --ask-malformed-again asks for them again."
+    )
+    return [finding]
+
+
+def _unanswering(judge: Judge, given: Sequence[Sequence[Verdict]]) -> list[str]:
+    """What is to be said of a judge that says neither yes nor no: its figures mean nothing."""
+    replies = [one.reply for row in given for one in row if one.malformed is None]
+    aside = sum(not judge.says_yes_or_no(reply) for reply in replies)
+    if not aside:
+        return []
+    finding = (
+        f"{aside} of {len(replies)} replies of the {judge.kind} judge {judge.name} have neither ' yes' nor"
+        " ' no' among the likeliest tokens, and count as no: is it a judge that is asked in this form?"
     )
     return [finding]
