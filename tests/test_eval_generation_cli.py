@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from dola.cli.main import dola
 from fake_completions import FakeLanguageModel, fake_generator
+from judge_server import JudgeServer
 
 HERE = Path(__file__).parent
 DATA = HERE / "data"
@@ -378,6 +379,21 @@ def test_rating_without_a_config_keeps_the_result_and_says_what_to_do(tmp_path: 
     assert result.exit_code == 0
     assert f"dola judge tfqa {output}" in result.stderr
     assert output.exists()
+
+
+def test_rating_adds_the_judges_figures_to_the_result(tmp_path: Path) -> None:
+    output, config = tmp_path / "o.json", tmp_path / "gpt3.json"
+    with JudgeServer() as server:
+        judges = {"gpt_truth": "t", "gpt_info": "i", "api_key": "sk-secret", "base_url": server.base_url}
+        config.write_text(json.dumps(judges))
+        result = run(
+            "tfqa", "--output-path", str(output), *THREE, "--do-rating", "--gpt3_config", str(config)
+        )
+    assert result.exit_code == 0, result.output
+    rows = json.loads(output.read_text())["dola"]["rows"]
+    assert [set(row["measures"]) for row in rows] == [{"truth", "info", "truth_info", "reject"}] * 3
+    assert (tmp_path / "o.json.rating.json").exists()
+    assert "sk-secret" not in "".join(path.read_text() for path in tmp_path.iterdir() if path != config)
 
 
 def test_a_mistake_in_the_judges_config_is_told_before_anything_is_generated(tmp_path: Path) -> None:

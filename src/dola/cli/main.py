@@ -16,7 +16,7 @@ COMMANDS = {
     "generate": ("dola.cli.generate", "generate", "Continue prompts, with DoLa, vanilla, or both."),
     "chat": ("dola.cli.chat", "chat", "Talk to a model, and switch strategies as you go."),
     "demo": ("dola.cli.demo", "demo", "See what DoLa changes, on a small embedded model."),
-    "eval": ("dola.cli.eval", "evaluate", "Measure strategies on TruthfulQA or FACTOR, with statistics."),
+    "eval": ("dola.cli.eval", "evaluate", "Measure strategies on a benchmark, with statistics."),
     "judge": ("dola.cli.judge", "judge", "Let judges rate answers: truth and information, or pairwise."),
     "tune": ("dola.cli.tune", "tune", "Choose the candidate layers for a model by two-fold validation."),
     "report": ("dola.cli.report", "report", "Show results as a page or a table; join shards."),

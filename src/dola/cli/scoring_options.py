@@ -201,7 +201,7 @@ row_options = option_group(
         "--data-version",
         metavar="VERSION",
         help="tfqa-mc, tfqa: paper (817 questions, the default) or 2025 (790); factor: wiki, news or expert;"
-        " gsm8k: test (the default), train or validation (1,000 of train).",
+        " gsm8k: test (the default), train or validation (1,000 of train); vicuna: text or turns.",
     ),
     click.option("--debug", is_flag=True, help="The first 10 rows only."),
     click.option("--limit", type=click.IntRange(min=1), help="The first LIMIT rows only."),
