@@ -22,8 +22,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 # What a request can be made to meet: `slow:SECONDS` waits and then answers, `cut` sends half an answer and
-# hangs up, `invalid_json` sends text that is none, `malformed` JSON without what was asked for, `html` a
-# page, `echo_key` refuses the key and repeats it.
+# hangs up, `lost` does so once what was asked for is done, `invalid_json` sends text that is none,
+# `malformed` JSON without what was asked for, `html` a page, `echo_key` refuses the key and repeats it.
 _STATUS = {"429": 429, "500": 500, "503": 503, "400": 400, "401": 401, "404": 404}
 
 
@@ -71,8 +71,8 @@ class JudgeServer:
         return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
 
     def misbehave(self, *how: str) -> None:
-        """What the next requests meet, one each: `ok`, `429`, `500`, `slow:1.5`, `cut`, `invalid_json`,
-        `malformed`, `html`, `echo_key`, or another status of `_STATUS`."""
+        """What the next requests meet, one each: `ok`, `429`, `500`, `slow:1.5`, `cut`, `lost`,
+        `invalid_json`, `malformed`, `html`, `echo_key`, or another status of `_STATUS`."""
         self._script.extend(how)
 
     def misbehave_always(self, how: str | None) -> None:
@@ -150,6 +150,8 @@ class JudgeServer:
             }
             self.jobs[job["id"]] = job
             return job
+        if path.partition("?")[0] == "fine_tuning/jobs":
+            return {"object": "list", "data": list(self.jobs.values())[::-1], "has_more": False}
         job = self.jobs.get(path.split("/")[2]) if path.count("/") >= 2 else None
         if job is None:
             return None
@@ -193,7 +195,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(_STATUS[how], _error(f"scripted {how}"))
         elif how == "echo_key":
             self._send(401, _error(f"Incorrect API key: {received.headers['authorization']}"))
-        elif how == "cut":
+        elif how in ("cut", "lost"):
+            if how == "lost":
+                self.judge._answer(received)
             self._send(200, {"choices": []}, promised=1000)
         elif how == "invalid_json":
             self._send(200, "{this is no JSON")

@@ -48,7 +48,9 @@ def _beaten(other: Mapping[str, Any]) -> str:
     over = other["over_first"]
     if over["low"] is None:
         return f"against {other['name']}: too few questions to say"
-    points = f"{-100 * over['value']:+.1f} points ({-100 * over['high']:+.1f} to {-100 * over['low']:+.1f})"
+    # Adding 0 turns a negative zero into a plain one.
+    value, low, high = (round(-100 * over[name], 1) + 0.0 for name in ("value", "high", "low"))
+    points = f"{value:+.1f} points ({low:+.1f} to {high:+.1f})"
     if over["high"] < 0:
         return f"more accurate than {other['name']}: {points}"
     if over["low"] > 0:

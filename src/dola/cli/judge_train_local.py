@@ -46,12 +46,13 @@ def train_here(
     import torch
 
     from dola.judges.lora import LoraSettings, prepare
-    from dola.judges.training import check_free
+    from dola.judges.training import check_free, check_installed
     from dola.models.loading import find_source, load_model
 
     settings = LoraSettings(
         lora.epochs, lora.rank, lora.learning_rate, lora.batch_size, lora.max_length, lora.seed
     )
+    check_installed()
     check_free(folder)
     if lora.threads is not None:
         torch.set_num_threads(lora.threads)

@@ -6,6 +6,7 @@ whole questions (a cluster bootstrap), and all judges go through the same resamp
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -105,16 +106,19 @@ def _interval(figures: _Figures, count: int, seed: int) -> tuple[Values, Values]
     if count < 2:
         nothing = np.full((3, len(figures.right_yes)), np.nan)
         return nothing, nothing
-    result = stats.bootstrap(
-        (np.arange(count),),
-        figures.of,
-        confidence_level=CONFIDENCE,
-        n_resamples=RESAMPLES,
-        batch=1_000,
-        vectorized=True,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
+    with warnings.catch_warnings():
+        # A figure that some resample does not have has no interval; SciPy complains of it.
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        result = stats.bootstrap(
+            (np.arange(count),),
+            figures.of,
+            confidence_level=CONFIDENCE,
+            n_resamples=RESAMPLES,
+            batch=1_000,
+            vectorized=True,
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        )
     low, high = result.confidence_interval
     return np.asarray(low), np.asarray(high)
 

@@ -9,6 +9,7 @@ import json
 import shutil
 import warnings
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,38 +45,46 @@ def train_adapter(
     data, split) and settings again. The adapter's files appear only when it is done.
 
     Raises:
-        MissingExtraError: peft is not installed.
         ModelError: a model that no adapter fits on.
         RunError: the folder holds a judge, or a training with other settings.
     """
-    try:
-        import peft
-    except ImportError as error:
-        raise MissingExtraError("training a judge", "judge") from error
     from transformers import set_seed
 
     work = _claim(folder, {"settings": asdict(settings), **fingerprint})
     set_seed(settings.seed)
-    # All linear maps but the head: the names of the attention's own differ from model to model.
-    lora = peft.LoraConfig(
-        task_type="CAUSAL_LM",
-        r=settings.rank,
-        lora_alpha=2 * settings.rank,
-        target_modules="all-linear",
-    )
-    model.config.use_cache = False
-    try:
-        adapted = peft.get_peft_model(model, lora)
-    except ValueError as error:
-        raise ModelError(f"no adapter fits on {base_model!r}: {error}") from error
-    trainer = trainer_of(adapted, tokenizer, prepared, settings, work, advance)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # the host about calls of its own
+        warnings.simplefilter("ignore", FutureWarning)  # the host and peft about calls of their own
+        adapted = _with_adapter(model, settings.rank, base_model)
+        trainer = trainer_of(adapted, tokenizer, prepared, settings, work, advance)
         trainer.train(resume_from_checkpoint=_last_checkpoint(work))
     adapted.train(mode=False)
-    lora.base_model_name_or_path = base_model  # peft takes the local path, which may be a cache's
+    # peft takes the local path, which may be a cache's.
+    adapted.active_peft_config.base_model_name_or_path = base_model
     _keep_adapter(adapted, work / "adapter", folder)
     return adapted
+
+
+def _with_adapter(model: PreTrainedModel, rank: int, base_model: str) -> PeftModel:
+    """The model with a fresh adapter on all linear maps but the head: the names of the attention's own
+    differ from model to model."""
+    import peft
+
+    lora = peft.LoraConfig(task_type="CAUSAL_LM", r=rank, lora_alpha=2 * rank, target_modules="all-linear")
+    model.config.use_cache = False
+    try:
+        return peft.get_peft_model(model, lora)
+    except ValueError as error:
+        raise ModelError(f"no adapter fits on {base_model!r}: {error}") from error
+
+
+def check_installed() -> None:
+    """Refuse before the hour of training what would fail after it.
+
+    Raises:
+        MissingExtraError: peft or scikit-learn is not installed.
+    """
+    if not all(find_spec(name) for name in ("peft", "sklearn")):
+        raise MissingExtraError("training a judge", "judge")
 
 
 def check_free(folder: Path) -> None:

@@ -14,6 +14,7 @@ from dola.errors import ModelError
 from dola.judges.card import NO, YES
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from transformers import PreTrainedModel
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
@@ -92,7 +93,7 @@ def last_logits(model: torch.nn.Module, input_ids: Tensor, attention_mask: Tenso
 
 
 def probabilities_of_yes(
-    model: PreTrainedModel,
+    model: PreTrainedModel | PeftModel,
     rows: Sequence[Sequence[int]],
     tokens: AnswerTokens,
     *,
