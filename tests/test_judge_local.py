@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from click.testing import CliRunner
 from dola import LanguageModel
 from dola.cli.main import dola
 from dola.errors import JudgeError
-from dola.judges.card import judge_prompt
+from dola.judges.card import JudgeCard, judge_prompt
 from dola.judges.local import LocalJudge, load_local_judge
+from dola.models.placement import Placement
+from dola.runs.judging import LocalModelJudge
 from dola.runs.results import KEY
 from tiny_language_model import byte_tokenizer
 from tiny_models import tiny_model
@@ -82,12 +85,10 @@ def _no_more(*_: object, **__: object) -> LocalJudge:
     raise AssertionError("loaded again")
 
 
-def test_a_judge_of_the_other_kind_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Trained:
-        class card:
-            kind = "truth"
-
-    monkeypatch.setattr("dola.judges.local.is_judge", lambda folder: True)
-    monkeypatch.setattr("dola.judges.trained.load_trained", lambda *_, **__: Trained)
-    with pytest.raises(JudgeError, match="--local-truth"):
+def test_a_judge_of_the_other_kind_is_refused_before_anything_loads(tmp_path: Path) -> None:
+    fields = dict.fromkeys(field.name for field in dataclasses.fields(JudgeCard))
+    JudgeCard(**{**fields, "kind": "truth"}).write(tmp_path)
+    with pytest.raises(JudgeError, match="give it as --local-truth"):
         load_local_judge(str(tmp_path), "info")
+    with pytest.raises(JudgeError, match="give it as --local-truth"):
+        LocalModelJudge("info", str(tmp_path), Placement("cpu")).prepare()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dola.errors import JudgeError
-from dola.judges.card import Kind, is_judge
+from dola.judges.card import Kind, is_judge, read_card
 from dola.models.placement import Placement
 
 if TYPE_CHECKING:
@@ -75,16 +75,27 @@ def load_local_judge(
     """
     folder = Path(name).expanduser()
     if is_judge(folder):
+        check_kind(folder, kind)
         from dola.judges.trained import load_trained
 
         trained = load_trained(folder, placement, trust_remote_code=trust_remote_code, progress=progress)
-        if trained.card.kind != kind:
-            raise JudgeError(
-                f"{name} was trained to judge {trained.card.kind}, and is asked to judge {kind}: give it as"
-                f" --local-{trained.card.kind}"
-            )
         return LocalJudge(trained.model, trained.tokenizer)
     from dola.models.loading import find_source, load_model
 
     source = find_source(name, progress=progress)
     return LocalJudge(*load_model(source, placement or Placement(), trust_remote_code=trust_remote_code))
+
+
+def check_kind(folder: Path, kind: Kind) -> None:
+    """See that a folder of `dola judge train` judges what it is to judge.
+
+    Raises:
+        JudgeError: it judges the other kind.
+        DataError: its card cannot be read.
+    """
+    trained = read_card(folder).kind
+    if trained != kind:
+        raise JudgeError(
+            f"{folder} was trained to judge {trained}, and is asked to judge {kind}: give it as"
+            f" --local-{trained}"
+        )

@@ -99,10 +99,13 @@ class LocalModelJudge:
 
     def prepare(self) -> None:
         """Fetch the configuration: what a hub id stands for is not known before."""
+        from dola.judges.local import check_kind
         from dola.models.loading import find_source, load_depth
 
-        folder = Path(self.name).expanduser()
-        name = read_card(folder).base_model if is_judge(folder) else self.name
+        name, folder = self.name, Path(self.name).expanduser()
+        if is_judge(folder):
+            check_kind(folder, self.kind)
+            name = read_card(folder).base_model
         source = find_source(name, progress=self.progress)
         load_depth(source, trust_remote_code=self.trust_remote_code)
 
