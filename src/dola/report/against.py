@@ -18,7 +18,8 @@ from dola.report.paper import (
     figures,
     model_named,
 )
-from dola.report.view import between, percent, strategy_rows
+from dola.report.reading import strategy_rows
+from dola.report.view import between, percent
 from dola.tasks.sources import FACTOR, GSM8K, TRUTHFULQA
 
 # With the released rule the published figures were made, so it is that figure which stands beside them.

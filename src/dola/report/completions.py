@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dola.report.view import changing_metric, reads_answers, strategy_rows
+from dola.report.reading import changing_metric, reads_answers, strategy_rows
 
 _STATES = {1: "fixed", 0: "same", -1: "broken"}
 _JUDGES = {"truth": "true", "info": "informative"}

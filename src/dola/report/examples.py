@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dola.report.view import metrics_of, strategy_rows
+from dola.report.reading import metrics_of, strategy_rows
 
 # Of a long prompt, what a summary line shows: its end, where the answers go on.
 _SHOWN = 160

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dola.report.view import metric_name, metrics_of
+from dola.report.reading import metrics_of
+from dola.report.view import metric_name
 
 WIDTH = 1000.0
 _LABELS = 236.0

@@ -11,16 +11,8 @@ from dola.report.against import PaperView
 from dola.report.completions import examples
 from dola.report.examples import changed_examples, groups
 from dola.report.figures import interval_plot, layer_plot
-from dola.report.view import (
-    KINDS,
-    TableView,
-    changing_metric,
-    comparison_view,
-    is_generation,
-    metric_name,
-    strategy_rows,
-    view_of,
-)
+from dola.report.reading import changing_metric, is_generation, strategy_rows
+from dola.report.view import KINDS, TableView, comparison_view, metric_name, view_of
 
 
 def page(

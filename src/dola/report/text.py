@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dola.report.against import PaperCell, PaperView
-from dola.report.view import KINDS, Cell, TableView, comparison_view, metric_name, metrics_of, view_of
+from dola.report.reading import metrics_of
+from dola.report.view import KINDS, Cell, TableView, comparison_view, metric_name, view_of
 
 _INTERVAL = ("mean", "low", "high")
 _APART = (*_INTERVAL, "p", "test")

@@ -1,0 +1,112 @@
+"""What stands around a result's table: the facts of the run above it, notes on its figures below."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dola.report.reading import is_generation, reads_answers, strategy_rows
+from dola.report.ties import tied_lengths
+
+
+def facts_of(ours: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """What the run is of, and how it was made."""
+    settings, manifest = ours["settings"], ours["manifest"]
+    facts = (
+        ("Model", f"{settings['model']} ({manifest['model']}), {manifest['dtype']}"),
+        ("Data", f"{settings['data_source']}, SHA-256 {manifest['data_sha256'][:12]}…"),
+        ("Examples", f"{ours['counts']['examples']} of {settings['data_rows']}"),
+        ("Preset", settings["preset"]),
+        ("Strategies", "; ".join(_specs(ours))),
+        ("Made with", f"dola {manifest['code']}, seed {settings['seed']}"),
+    )
+    if not is_generation(ours):
+        return facts
+    return (*facts[:-1], ("Decoding", _decoding(ours)), *_judges(ours), facts[-1])
+
+
+def _judges(ours: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Who rated the answers, where somebody has."""
+    rating = ours.get("rating")
+    if not rating:
+        return []
+    asked = "; ".join(
+        f"{kind}: {judge['name']} ({judge['asked']})" for kind, judge in rating["judges"].items()
+    )
+    return [("Judges", f"{asked}; yes from a probability of {rating['threshold']}")]
+
+
+def _specs(ours: Mapping[str, Any]) -> list[str]:
+    """The strategies asked for, with their settings in this preset."""
+    return [ours["strategies"][row["strategy"]]["spec"] for row in strategy_rows(ours)]
+
+
+def _decoding(ours: Mapping[str, Any]) -> str:
+    """How tokens were taken from the strategies' scores."""
+    manifest = ours["manifest"]
+    settings = ("temperature", "top_p", "top_k", "seed")
+    sampled = ", ".join(f"{name} {manifest[name]}" for name in settings if manifest.get(name) is not None)
+    given = {row["label"]: manifest["repetition_penalty"][row["strategy"]] for row in strategy_rows(ours)}
+    each = ", ".join(f"{penalty:g} ({label})" for label, penalty in given.items())
+    penalty = each if len(set(given.values())) > 1 else f"{next(iter(given.values())):g}"
+    return "; ".join(
+        [
+            f"sampled, {sampled}" if manifest["do_sample"] else "greedy",
+            f"at most {manifest['max_new_tokens']} tokens",
+            f"repetition penalty {penalty}",
+        ]
+    )
+
+
+def notes_of(ours: Mapping[str, Any]) -> list[str]:
+    """What to know before reading the table."""
+    counts, notes = ours["counts"], []
+    left = ours["settings"]["data_rows"] - counts["examples"]
+    if left:
+        notes.append(
+            f"Only {counts['examples']} of the data's {ours['settings']['data_rows']} rows are in it."
+        )
+    return notes + (_of_completions(ours) if is_generation(ours) else _of_scores(ours))
+
+
+def _of_completions(ours: Mapping[str, Any]) -> list[str]:
+    notes = []
+    for row in strategy_rows(ours):
+        completions = [example["completions"][row["strategy"]] for example in ours["examples"]]
+        cut = sum(each["finish_reason"] == "length" for each in completions)
+        lacking = sum(each["answer"] is None for each in completions) if reads_answers(ours) else 0
+        if cut or lacking:
+            parts = [f"{cut} reached the longest length"] if cut else []
+            parts += [f"in {lacking} no answer was found, which counts as wrong"] if lacking else []
+            notes.append(f"{row['label']}: of {len(completions)} completions {', '.join(parts)}.")
+    return notes
+
+
+def _of_scores(ours: Mapping[str, Any]) -> list[str]:
+    counts, notes = ours["counts"], []
+    if counts["prompt_not_prefix"]:
+        notes.append(
+            f"Of {counts['answers']} answers {counts['prompt_not_prefix']} change how the prompt's end is"
+            " tokenised; scored is, as released, what comes after as many tokens as the prompt has."
+        )
+    if counts["truncated"]:
+        notes.append(f"{counts['truncated']} prompts were cut on the left to fit the model's context.")
+    for label, count in _underflows(ours).items():
+        notes.append(
+            f"{label}: in {count} questions the released code's MC2 under- or overflows (it then halves"
+            " scores, or writes 0); MC2 here is computed through log-sum-exp, and the released figure is"
+            " total_mc2_released."
+        )
+    return notes + tied_lengths(ours)
+
+
+def _underflows(ours: Mapping[str, Any]) -> dict[str, int]:
+    found = {}
+    for row in ours["rows"]:
+        if row["kind"] != "strategy":
+            continue
+        released = ours["strategies"][row["strategy"]]["released"] or {}
+        count = released.get("mc2_underflows", 0) + released.get("mc2_overflows", 0)
+        if count:
+            found[row["label"]] = count
+    return found
