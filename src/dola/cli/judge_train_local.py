@@ -52,6 +52,8 @@ def train_here(
     settings = LoraSettings(
         lora.epochs, lora.rank, lora.learning_rate, lora.batch_size, lora.max_length, lora.seed
     )
+    if model.dtype == "float16":
+        raise click.UsageError("--dtype float16 loses small gradients: give bfloat16 or float32")
     check_installed()
     check_free(folder)
     if lora.threads is not None:

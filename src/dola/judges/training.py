@@ -8,10 +8,14 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
 
 from dola.errors import MissingExtraError, ModelError, RunError
 from dola.judges.card import is_judge
@@ -46,13 +50,13 @@ def train_adapter(
 
     Raises:
         ModelError: a model that no adapter fits on.
-        RunError: the folder holds a judge, or a training with other settings.
+        RunError: the folder holds a judge, a training with other settings, or one that runs now.
     """
     from transformers import set_seed
 
     work = _claim(folder, {"settings": asdict(settings), **fingerprint})
     set_seed(settings.seed)
-    with warnings.catch_warnings():
+    with _alone_in(work), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # the host and peft about calls of their own
         adapted = _with_adapter(model, settings.rank, base_model)
         trainer = trainer_of(adapted, tokenizer, prepared, settings, work, advance)
@@ -123,6 +127,18 @@ def _claim(folder: Path, fingerprint: dict[str, Any]) -> Path:
     partial.write_text(content, encoding="utf-8")
     partial.replace(settings)
     return work
+
+
+@contextmanager
+def _alone_in(work: Path) -> Iterator[None]:
+    """Two processes would write into each other's checkpoints."""
+    try:
+        with FileLock(work / "lock", timeout=0):
+            yield
+    except Timeout:
+        raise RunError(
+            f"another process trains in {work.parent}: wait for it, or name another folder"
+        ) from None
 
 
 def finish(folder: Path) -> None:
