@@ -92,7 +92,8 @@ def strqa(**asked: Any) -> None:
 )
 def tfqa(*, prompts: Path | None, do_rating: bool, gpt3_config: Path | None, **asked: Any) -> None:
     """TruthfulQA, open-ended: the answers alone; judges say which are true and informative."""
-    from dola.cli.judge_tfqa import judges_of_config, rate_result
+    from dola.cli.judge_options import judges_of_config
+    from dola.cli.judge_tfqa import rate_result
 
     if do_rating and gpt3_config is not None:
         judges_of_config(gpt3_config)  # a mistake in it is told before the hours of work

@@ -1,0 +1,124 @@
+"""The options that say who judges truth and information, and the judges that they name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dola.cli.asking import EndpointOptions
+from dola.cli.loading import quiet_host, tell
+from dola.cli.options import PlacementOptions, option_group
+from dola.judges.card import KINDS, Kind
+from dola.judges.settings import JudgeConfig, read_config
+
+if TYPE_CHECKING:
+    from dola.runs.judging import Judge
+    from dola.runs.rating import Judges
+
+
+@dataclass(frozen=True)
+class JudgeOptions:
+    """Who judges."""
+
+    gpt3_config: Path | None = None
+    truth_model: str | None = None
+    info_model: str | None = None
+    local_truth: str | None = None
+    local_info: str | None = None
+
+
+@dataclass(frozen=True)
+class AgainOptions:
+    """What of earlier verdicts is asked for again."""
+
+    ask_malformed_again: bool = False
+    overwrite: bool = False
+
+
+judge_options = option_group(
+    "who",
+    JudgeOptions,
+    click.option(
+        "--gpt3-config",
+        type=click.Path(path_type=Path),
+        help='The released config: {"gpt_truth": MODEL, "gpt_info": MODEL, "api_key": KEY}, "base_url" too.',
+    ),
+    click.option("--truth-model", metavar="MODEL", help="The endpoint's truth judge, where no config says."),
+    click.option("--info-model", metavar="MODEL", help="And its judge of information."),
+    click.option(
+        "--local-truth",
+        metavar="MODEL",
+        help="A truth judge on this machine: a folder of `dola judge train`, or a model as in --model-name,"
+        " such as allenai/truthfulqa-truth-judge-llama2-7B.",
+    ),
+    click.option(
+        "--local-info", metavar="MODEL", help="And of information: allenai/truthfulqa-info-judge-llama2-7B."
+    ),
+)
+
+again_options = option_group(
+    "again",
+    AgainOptions,
+    click.option("--ask-malformed-again", is_flag=True, help="Ask again where a verdict made no sense."),
+    click.option("--overwrite", is_flag=True, help="Forget all verdicts, and ask (and pay) for them again."),
+)
+
+
+def judges_of(
+    who: JudgeOptions, config: JudgeConfig, endpoint: EndpointOptions, placing: PlacementOptions
+) -> Judges:
+    """The judges that the options name; a model on this machine goes before one at an endpoint.
+
+    Raises:
+        UsageError: one of them is not named.
+        JudgeError: an endpoint without a key.
+    """
+    from dola.runs.rating import Judges
+
+    local: dict[Kind, str | None] = {"truth": who.local_truth, "info": who.local_info}
+    remote: dict[Kind, str | None] = {
+        "truth": who.truth_model or config.gpt_truth,
+        "info": who.info_model or config.gpt_info,
+    }
+
+    def judge(kind: Kind) -> Judge:
+        # torch comes with the local judges: not before it is known that there is something to judge.
+        from dola.runs.judging import EndpointJudge, LocalModelJudge
+
+        named, remote_name = local[kind], remote[kind]
+        if named:
+            quiet_host()
+            return LocalModelJudge(
+                kind,
+                named,
+                placing.placement,
+                trust_remote_code=placing.trust_remote_code,
+                progress=tell,
+            )
+        if remote_name:
+            return EndpointJudge(kind, remote_name, endpoint.settings(config))
+        raise click.UsageError(
+            f'no {kind} judge: expected "gpt_{kind}" in --gpt3-config, --{kind}-model for one at an endpoint,'
+            f" or --local-{kind} for one on this machine"
+        )
+
+    return Judges(*(judge(kind) for kind in KINDS))
+
+
+def judges_of_config(path: Path | None) -> Judges:
+    """The judges of a released config file, or an error before there is anything for them to judge.
+
+    Raises:
+        DataError: a config that is none.
+        UsageError: a judge that it does not name.
+        JudgeError: no key.
+        MissingExtraError: the client is not installed.
+    """
+    config = read_config(path) if path else JudgeConfig()
+    placing = PlacementOptions("auto", None, "1", 27, trust_remote_code=False)
+    judges = judges_of(JudgeOptions(path), config, EndpointOptions(), placing)
+    judges.prepare()
+    return judges
