@@ -442,9 +442,10 @@ def test_a_job_that_fails_is_told_with_its_reason(hosted: Hosted) -> None:
         "status": "failed",
         "error": {"code": "bad", "message": "line 3 is too long", "param": None},
     }
-    failed = hosted.run("--wait")
-    assert isinstance(failed.exception, JudgeError)
-    assert "ended as failed: line 3 is too long" in str(failed.exception)
+    for more in (["--wait"], []):
+        failed = hosted.run(*more)
+        assert isinstance(failed.exception, JudgeError)
+        assert "ended as failed: line 3 is too long" in str(failed.exception)
 
 
 def test_a_folder_of_another_job_is_refused(hosted: Hosted) -> None:

@@ -100,7 +100,7 @@ async def _run(job: Job, hosted: HostedOptions, settings: EndpointSettings, fold
         if job.job is None:
             job = await start(endpoint, job, folder, model=hosted.endpoint_model or "", suffix=hosted.suffix)
             tell(f"started: {job.job}")
-        elif not job.ended:
+        elif job.judge is None:
             job = await look(endpoint, job, folder)
         if hosted.wait or hosted.measure:
             job = await wait(
