@@ -5,7 +5,7 @@
     python benchmarks/generate_tasks.py --released ../DoLa --python ../old/bin/python
 
 The contenders take turns, so that a slow stretch of the machine hits all of them; a ratio is that of two
-rates of the same turn; shown are medians, fewest and most. Everybody generates `--new-tokens` tokens a prompt,
+rates of the same turn; shown are medians, fewest and most. Each generates `--new-tokens` tokens a prompt,
 no more and no fewer: in batches for `--questions` prompts a turn, one by one for `--alone`. What all prompts
 begin with is read anew in every turn of ours, and its cost is the last line: a run over a thousand questions
 pays it once, so the rates of ours are below a long run's.
