@@ -126,7 +126,7 @@ def _reason(
         task,
         decoding=decoding,
         output=output,
-        attempts=retrying.attempts(name, sampled=decoding.settings(name, output.seed).do_sample),
+        attempts=retrying.attempts(name, sampled=decoding.sampled(name)),
         shuffled=retrying.do_shuffle,
         settings=(("extraction", retrying.extraction),),
         **asked,

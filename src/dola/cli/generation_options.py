@@ -31,14 +31,17 @@ class DecodingOptions:
     top_k: int | None
     repetition_penalty: float | None
 
+    def sampled(self, task: str) -> bool:
+        """Whether tokens are drawn."""
+        return bool(PRESETS[task].do_sample) if self.do_sample is None else self.do_sample
+
     def settings(self, task: str, seed: int) -> Decoding:
         """The settings for a task, as its released script has them unless said."""
         released = PRESETS[task]
-        sampled = bool(released.do_sample) if self.do_sample is None else self.do_sample
         limit = self.max_new_tokens or released.max_new_tokens
         if limit is None:
             raise ValueError(f"{task} generates nothing")
-        if not sampled:
+        if not self.sampled(task):
             self._say_unused()
             return Decoding(limit)
         known = released.sampling
