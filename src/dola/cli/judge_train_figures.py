@@ -34,12 +34,17 @@ def show_figures(held_out: Mapping[str, Any]) -> None:
     for row in held_out["judges"]:
         table.add_row(row["name"], _percent(row["accuracy"]), _percent(row["balanced"]))
     console.print(table, "", sep="\n")
+    examples, judge, *others = held_out["examples"], *held_out["judges"]
     measured = (
-        f"{held_out['examples']:,} answers to {held_out['questions']:,} questions that were not trained on;"
-        f" people said yes to {held_out['people_say_yes']:,} of them. Intervals resample whole questions."
+        f"measured on {examples:,} answers to {held_out['questions']:,} questions that were not trained on;"
+        " intervals resample whole questions"
     )
-    lines = [measured, *(_beaten(row) for row in held_out["judges"][1:])]
-    for line in lines:
+    # What a rating's %Truth or %Info would be here, and what it should be.
+    leaning = (
+        f"says yes to {sum(judge['said_yes']) / examples:.1%} of them, where people say yes to"
+        f" {held_out['people_say_yes'] / examples:.1%}"
+    )
+    for line in (measured, leaning, *map(_beaten, others)):
         console.print(f"• {line}", highlight=False, markup=False, soft_wrap=True)
 
 
