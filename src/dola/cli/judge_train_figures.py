@@ -34,7 +34,8 @@ def show_figures(held_out: Mapping[str, Any]) -> None:
     for row in held_out["judges"]:
         table.add_row(row["name"], _percent(row["accuracy"]), _percent(row["balanced"]))
     console.print(table, "", sep="\n")
-    examples, judge, *others = held_out["examples"], *held_out["judges"]
+    examples = held_out["examples"]
+    judge, *others = held_out["judges"]
     measured = (
         f"measured on {examples:,} answers to {held_out['questions']:,} questions that were not trained on;"
         " intervals resample whole questions"
