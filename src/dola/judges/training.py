@@ -58,6 +58,7 @@ def train_adapter(
     set_seed(settings.seed)
     with _alone_in(work), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # the host and peft about calls of their own
+        warnings.filterwarnings("ignore", module="peft")  # what it does by itself about other architectures
         adapted = _with_adapter(model, settings.rank, base_model)
         trainer = trainer_of(adapted, tokenizer, prepared, settings, work, advance)
         trainer.train(resume_from_checkpoint=_last_checkpoint(work))
