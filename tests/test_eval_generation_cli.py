@@ -284,6 +284,24 @@ def test_an_answer_file_of_another_program_is_not_overwritten_unasked(tmp_path: 
     assert answers.read_text() == "{}\n"
 
 
+def test_no_strategys_answer_file_is_overwritten_unasked(tmp_path: Path) -> None:
+    other = tmp_path / "answers_low.jsonl"
+    other.write_text("{}\n")
+    result = run("vicuna", "--answer-file", str(tmp_path / "answers.jsonl"), *THREE)
+    assert result.exit_code == 2, result.output
+    assert "answers_low.jsonl exists" in result.stderr
+    assert other.read_text() == "{}\n"
+
+
+@pytest.mark.parametrize(("task", "flag"), [("gsm8k", "--output-path"), ("vicuna", "--answer-file")])
+@pytest.mark.parametrize("path", ["", "/dev/full"])
+def test_what_is_no_file_is_no_output(task: str, flag: str, path: str) -> None:
+    result = run(task, flag, path)
+    assert result.exit_code == 2, result.output
+    assert "expected the name of a file" in result.stderr
+    assert Path("/dev/full").is_char_device()
+
+
 def test_shards_joined_are_the_whole_run(tmp_path: Path) -> None:
     whole = evaluated("strqa", tmp_path / "whole.json", *THREE)
     paths = []

@@ -193,3 +193,11 @@ def test_a_key_that_no_header_can_hold_is_refused_unseen(key: str) -> None:
     with pytest.raises(JudgeError, match="key") as caught:
         EndpointSettings(key)
     assert not key or key not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address", ["localhost:8000/v1", "http://[::1", "http://a:b/v1", "http:///v1", "ftp://a/v1"]
+)
+def test_an_address_that_is_none_is_refused_before_anything_is_asked(address: str) -> None:
+    with pytest.raises(JudgeError, match="expected one as http"):
+        EndpointSettings("k", address)

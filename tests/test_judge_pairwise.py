@@ -337,3 +337,26 @@ def test_two_judges_at_once_are_refused(files: Path, server: JudgeServer) -> Non
     result = run(files, server, "--judge-model", "m", "--local-judge", "n")
     assert result.exit_code == 2
     assert "name one of them" in result.output
+
+
+@pytest.mark.parametrize("name", ["good.jsonl", "q.jsonl"])
+def test_what_is_judged_is_not_written_over(files: Path, server: JudgeServer, name: str) -> None:
+    before = (files / name).read_bytes()
+    result = run(files, server, "-o", str(files / name))
+    assert result.exit_code == 2, result.output
+    assert "is read" in result.output
+    assert server.count() == 0
+    assert (files / name).read_bytes() == before
+
+
+def test_a_prompt_without_a_name_is_refused(files: Path, server: JudgeServer) -> None:
+    prompt = {
+        "type": "pairwise",
+        "system_prompt": "s",
+        "prompt_template": "{question}",
+        "output_format": "[[A]]",
+    }
+    (files / "p.jsonl").write_text(json.dumps(prompt))
+    result = run(files, server, "--form", "pair", "--prompt-file", str(files / "p.jsonl"))
+    assert result.exit_code == 2, result.output
+    assert "pair-v2" in result.output

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 
 from dola.errors import DataError, JudgeError, RunError
 from dola.judges.endpoint import MalformedReply, RequestRefused
+from dola.runs.results import write_text
 from dola.runs.verdicts import Asked, Verdict, ask_all, open_verdicts, recorded_verdicts, unanswered
 
 ASKED = [Asked("completion at http://a/v1", "judge", f"Q: {number}") for number in range(6)]
@@ -133,3 +136,37 @@ def test_every_line_says_by_itself_what_it_is_of(tmp_path: Path) -> None:
     (path,) = tmp_path.glob("*.jsonl")
     line = json.loads(path.read_text().splitlines()[1])
     assert {"judge", "model", "prompt", "reply", "malformed", "key"} == set(line)
+
+
+def test_a_line_that_a_full_disk_cut_short_spoils_none_that_follow(tmp_path: Path) -> None:
+    class Full(io.FileIO):
+        """A disk with room for half a line, and later for more."""
+
+        room = 30
+
+        def write(self, line: Any) -> int:
+            if self.room == 30:
+                self.room = 0
+                return super().write(line[:30])
+            if self.room == 0:
+                self.room = 1_000_000
+                raise OSError(errno.ENOSPC, "no space")
+            return super().write(line)
+
+    output = tmp_path / "out.json"
+    with open_verdicts(output) as verdicts:
+        verdicts._stream = Full(verdicts.path, "a+b")
+        with pytest.raises(OSError, match="no space"):
+            verdicts.append(Verdict.of(ASKED[0], {" yes": -0.5}))
+        verdicts.append(Verdict.of(ASKED[1], {" yes": -0.5}))
+        verdicts._stream.close()
+    assert list(recorded_verdicts(output)) == [ASKED[1].key]
+
+
+def test_half_a_character_in_a_reply_that_was_paid_for_is_kept(tmp_path: Path) -> None:
+    output = tmp_path / "out.json"
+    with open_verdicts(output) as verdicts:
+        verdicts.append(Verdict.of(ASKED[0], "9 4\ud83d"))
+    assert recorded_verdicts(output)[ASKED[0].key].reply == "9 4\ud83d"
+    write_text(tmp_path / "review.jsonl", json.dumps({"text": "9 4\ud83d"}, ensure_ascii=False))
+    assert json.loads((tmp_path / "review.jsonl").read_text(encoding="utf-8")) == {"text": "9 4\ud83d"}

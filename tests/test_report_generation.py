@@ -363,6 +363,20 @@ def test_what_makes_a_run_another_thing_is_said(changes: dict[str, Any], start: 
     assert any(note.startswith(start) for note in against_paper(full_gsm8k(**changes)).notes)
 
 
+@pytest.mark.parametrize(
+    ("changes", "note"),
+    [
+        ({"repetition_penalty": [1.2, 1.2]}, "vanilla: repetition penalty 1.2, in the released script 1."),
+        ({"do_sample": True}, "The run samples its tokens; the released script takes the best."),
+        ({"max_new_tokens": 64}, "At most 64 new tokens, in the released script 256."),
+    ],
+)
+def test_what_decodes_otherwise_than_the_paper_is_said(changes: dict[str, Any], note: str) -> None:
+    result = full_gsm8k()
+    result["dola"]["manifest"] |= changes
+    assert note in against_paper(result).notes
+
+
 def test_the_model_is_guessed_by_name_and_can_be_said() -> None:
     assert against_paper(generation_result(model="some/llama-13b")).model == "LLaMA-13B"
     assert against_paper(three()).model == "LLaMA-7B"

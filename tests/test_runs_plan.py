@@ -102,5 +102,14 @@ def test_a_models_identity_is_its_weights_configuration_and_tokenizer(tmp_path: 
     assert len(seen) == 5
 
 
+def test_the_chat_template_is_a_part_of_the_identity_where_prompts_go_through_it(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    plain, chat = model_identity(str(tmp_path)), model_identity(str(tmp_path), chat=True)
+    assert plain == chat
+    (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
+    assert model_identity(str(tmp_path)) == plain
+    assert model_identity(str(tmp_path), chat=True) != chat
+
+
 def test_an_embedded_model_is_its_pinned_sum() -> None:
     assert model_identity("smollm2") == f"sha256 {ALIASES['smollm2'].sha256}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from dola.errors import RunError
 from dola.runs.journal import records_path
-from dola.runs.results import check_writable, write_text
+from dola.runs.results import write_text
 
 
 def suffix_of(place: int, label: str) -> str:
@@ -24,12 +24,11 @@ def answer_path(first: Path, place: int, label: str) -> Path:
 
 
 def check_answer_file(path: Path, result: Path, *, overwrite: bool) -> None:
-    """See that an answer file can be written, and that it is not another run's.
+    """See that an answer file is not another run's.
 
     Raises:
         RunError: with the reason and the place.
     """
-    check_writable(path)
     if path == result:
         raise RunError(f"{path} is --answer-file and --output-path: expected two files")
     if path.exists() and not overwrite and not records_path(result).exists():

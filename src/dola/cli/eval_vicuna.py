@@ -14,7 +14,7 @@ from dola.cli.generating import Generating, run_generation
 from dola.cli.generation_options import DecodingOptions, GenerationOutput
 from dola.cli.options import ModelOptions, option_group
 from dola.cli.scoring_options import ContrastOptions, RowOptions
-from dola.runs.results import KEY
+from dola.runs.results import KEY, check_writable
 from dola.tasks.conversation import conversation_for
 from dola.tasks.presets import PRESETS
 from dola.tasks.vicuna import Vicuna
@@ -88,8 +88,11 @@ def vicuna(
     if rows.shard_id is not None:
         raise click.UsageError("vicuna has no shards, as released: leave out --parallel and --shard-id")
     answers = answering.answer_file or Path(PRESETS["vicuna"].output_path)
+    check_writable(answers)
     path = output.output_path or _result_path(answers)
-    check_answer_file(answers, path, overwrite=output.overwrite)
+    asked = contrast.strategies(layers or (DEFAULT_LAYERS,), Vicuna.name)
+    for place, (label, _) in enumerate(asked):
+        check_answer_file(answer_path(answers, place, label), path, overwrite=output.overwrite)
     task = _task(answering, model.model_name)
     rows = replace(rows, data_path=answering.question_file or rows.data_path)
     path, result = run_generation(
@@ -100,7 +103,7 @@ def vicuna(
             output=output,
             decoding=decoding,
             preset=contrast.preset,
-            strategies=lambda _: contrast.strategies(layers or (DEFAULT_LAYERS,), task.name),
+            strategies=lambda _: asked,
             writer=lambda place, label: replace(task, model_id=task.model_id + suffix_of(place, label)),
             settings=(("template", answering.template),),
         ),

@@ -92,7 +92,7 @@ def _line_up(asked: Generating) -> tuple[Lineup, GenerationConfig]:
     lineup = line_up(resolved, variants=False)
     decoding = asked.decoding.settings(asked.task.name, asked.output.seed)
     return lineup, GenerationConfig(
-        model_identity=model_identity(model.model_name),
+        model_identity=model_identity(model.model_name, chat=asked.task.chat),
         dtype=str(placed["dtype"]),
         strategies=tuple(str(strategy) for strategy in lineup.scored),
         penalties=asked.decoding.penalties(lineup.scored, asked.task.name, asked.preset),

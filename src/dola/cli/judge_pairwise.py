@@ -165,14 +165,22 @@ def pairwise(
     if dry_run:
         _tell_what_it_takes(review, output_path, who)
         return
+    summary_path = output_path.with_name(f"{output_path.stem}.summary.json")
+    for path in (output_path, summary_path):
+        check_writable(path, inputs=_read(files))
     labels = labels_of(a, b)
     results = _run(review, output_path, labels, who)
     summary = summarise_pairs(results, seed=seed)
     found = findings(summary, labels)
-    summary_path = output_path.with_name(f"{output_path.stem}.summary.json")
     write_result(summary_path, pairwise_json(review, results, summary, found, labels, (a, b), seed=seed))
     show(summary, found, labels)
     written(output_path, summary_path)
+
+
+def _read(files: PairFiles) -> list[Path]:
+    """The user's own files."""
+    others = (files.question_file, files.prompt_file, files.reviewer_file, files.reference_file)
+    return [*files.answer_file, *(path for path in others if path is not None)]
 
 
 def _question_file(path: Path | None) -> Path:
@@ -265,7 +273,6 @@ def _run(
     """Ask, and write the review file."""
     from dola.runs.verdicts import open_verdicts
 
-    check_writable(output)
     again = who.ask_malformed_again
     with open_verdicts(output, overwrite=who.overwrite) as verdicts:
         left = review.missing(verdicts.done, ask_malformed_again=again)

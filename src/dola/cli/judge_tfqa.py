@@ -120,8 +120,8 @@ def _rate(
     from dola.runs.verdicts import open_verdicts
 
     released = output or path.with_name(f"{path.name}.rating.json")
-    for each in (path, released):
-        check_writable(each)
+    check_writable(path)
+    check_writable(released, inputs=[path])
     judges.prepare()
     retry = again.ask_malformed_again
     with open_verdicts(path, overwrite=again.overwrite) as verdicts:

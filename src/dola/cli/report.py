@@ -67,7 +67,7 @@ def report(
     if output is None or str(output) == "-":
         click.echo(text, nl=False)
         return
-    check_writable(output)
+    check_writable(output, inputs=files)
     write_text(output, text)
     click.echo(f"written: {output}", err=True)
 

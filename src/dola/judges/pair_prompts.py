@@ -152,17 +152,18 @@ def read_prompts(path: Path, reviewers: Path | None = None) -> PairPrompts:
             "expected FastChat's review prompts (with prompt_id) or its judge prompts of type pairwise",
             path=path,
         )
-    return VerdictPrompts({row["name"]: _verdict_prompt(path, line, row) for line, row in pairwise}, path)
+    prompts = (_verdict_prompt(path, line, row) for line, row in pairwise)
+    return VerdictPrompts({prompt.name: prompt for prompt in prompts}, path)
 
 
 def _review(path: Path, rows: Sequence[tuple[int, dict[str, Any]]], reviewer_path: Path) -> ReviewPrompts:
-    prompts = {row["prompt_id"]: _prompt(path, line, row, str(row["prompt_id"])) for line, row in rows}
+    prompts = {str(row["prompt_id"]): _prompt(path, line, row, str(row["prompt_id"])) for line, row in rows}
     reviewers: list[tuple[str, PairPrompt]] = []
     for line, row in json_lines(reviewer_path):
-        prompt = prompts.get(row.get("prompt_id", -1))
+        prompt = prompts.get(str(row.get("prompt_id")))
         if prompt is None:
             raise DataError(
-                f"names prompt_id {row.get('prompt_id')!r}, and {path} has {', '.join(map(str, prompts))}",
+                f"names prompt_id {row.get('prompt_id')!r}, and {path} has {', '.join(prompts)}",
                 path=reviewer_path,
                 line=line,
             )

@@ -36,7 +36,7 @@ class EndpointSettings:
         concurrency: requests that are under way at a time.
 
     Raises:
-        JudgeError: a key that is none, or a password in the address.
+        JudgeError: a key that is none, an address that is none, or a password in it.
     """
 
     api_key: str = field(repr=False)
@@ -49,11 +49,8 @@ class EndpointSettings:
         # A header can hold no more, and the library's complaint would repeat the key.
         if not self.api_key or any(not "!" <= character <= "~" for character in self.api_key):
             raise JudgeError("the judge's key is empty, or has characters in it that no key has")
-        if self.base_url is not None and "@" in urlsplit(self.base_url).netloc:
-            raise JudgeError(
-                "the judge's address holds a user name or password, which logs would show: leave it out, and"
-                f" put the key into {KEY_VARIABLE}"
-            )
+        if self.base_url is not None:
+            _check_address(self.base_url)
 
     @property
     def address(self) -> str:
@@ -86,7 +83,11 @@ def read_config(path: Path) -> JudgeConfig:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError("no such file: expected the judges' config", path=path) from None
-    except (ValueError, IsADirectoryError):
+    except IsADirectoryError:
+        found = None
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", path=path) from None
+    except ValueError:
         found = None
     if not isinstance(found, dict):
         raise DataError(
@@ -123,6 +124,24 @@ def endpoint_settings(
             ' file as "api_key"; or name another endpoint by --base-url'
         )
     return EndpointSettings(key, address, max_retries, timeout, concurrency)
+
+
+def _check_address(address: str) -> None:
+    if "@" in address.partition("://")[2].partition("/")[0]:
+        raise JudgeError(
+            "the judge's address holds a user name or password, which logs would show: leave it out, and"
+            f" put the key into {KEY_VARIABLE}"
+        )
+    try:
+        parts = urlsplit(address)
+        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of the port, or of brackets
+        fine = False
+    if not fine:
+        raise JudgeError(
+            f"the judge's address is {address!r}: expected one as http://localhost:8000/v1 (--base-url,"
+            f' "base_url" in the config, or {ADDRESS_VARIABLE})'
+        )
 
 
 def _text(found: dict[str, Any], key: str, path: Path) -> str | None:

@@ -18,8 +18,9 @@ from dola.report.paper import (
     figures,
     model_named,
 )
-from dola.report.reading import strategy_rows
+from dola.report.reading import is_generation, strategy_rows
 from dola.report.view import between, percent
+from dola.tasks.presets import PRESETS
 from dola.tasks.sources import FACTOR, GSM8K, TRUTHFULQA
 
 # With the released rule the published figures were made, so it is that figure which stands beside them.
@@ -169,6 +170,7 @@ def _notes(ours: Mapping[str, Any], task: str, model: str, found: Sequence[Figur
             yield f"{row['label']}: the paper's tables have no such row."
     if settings["preset"] != "released":
         yield f"The run has the preset {settings['preset']}; the paper's figures are of the released one."
+    yield from _of_decoding(ours)
     yield from _of_measure(ours, task)
     if any(not each.verified for each in found):
         yield f"{UNVERIFIED}: recalled from the paper, not found again in a second text."
@@ -192,6 +194,28 @@ def _same_data(ours: Mapping[str, Any], task: str) -> bool:
     if ours["manifest"]["task"] == "factor":
         return str(ours["settings"]["data_source"]).startswith(FACTOR[task.removeprefix("factor-")].title)
     return bool(ours["settings"]["data_rows"] == BENCHMARKS[task].examples)
+
+
+def _of_decoding(ours: Mapping[str, Any]) -> Iterator[str]:
+    """Where the run generates otherwise than the released script does unless told."""
+    if not is_generation(ours):
+        return
+    manifest, released = ours["manifest"], PRESETS[ours["manifest"]["task"]]
+    for row in strategy_rows(ours):
+        kind = _decoding(ours, row)
+        usual = (
+            released.repetition_penalty_vanilla if kind == VANILLA else released.repetition_penalty_contrast
+        )
+        penalty = manifest["repetition_penalty"][row["strategy"]]
+        if kind and penalty != usual:
+            yield f"{row['label']}: repetition penalty {penalty:g}, in the released script {usual:g}."
+    if manifest["do_sample"] != released.do_sample:
+        yield "The run samples its tokens; the released script takes the best."
+    if manifest["max_new_tokens"] != released.max_new_tokens:
+        yield (
+            f"At most {manifest['max_new_tokens']} new tokens, in the released script"
+            f" {released.max_new_tokens}."
+        )
 
 
 def _of_measure(ours: Mapping[str, Any], task: str) -> Iterator[str]:

@@ -50,7 +50,7 @@ def read_answers(path: Path) -> Answers:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError("no such file: expected the output of `dola eval tfqa`", path=path) from None
-    except (IsADirectoryError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"expected the output of `dola eval tfqa`, as JSON ({error})", path=path) from None
     if isinstance(content, dict) and KEY in content:
         return _of_result(read_result(path), path)

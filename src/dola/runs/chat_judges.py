@@ -134,7 +134,7 @@ class LocalChat:
 
     @cached_property
     def _identity(self) -> str:
-        return f"{model_identity(self.name)}, {self.placement.load_arguments_here()['dtype']}"
+        return f"{model_identity(self.name, chat=True)}, {self.placement.load_arguments_here()['dtype']}"
 
 
 def _prompt(lm: LanguageModel, call: ChatCall) -> str:

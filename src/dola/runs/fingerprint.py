@@ -20,6 +20,7 @@ SCORING_ROOMS = ("contrast", "strategies", "head.py", "models", "scoring", "task
 GENERATION_ROOMS = ("contrast", "strategies", "head.py", "models", "hosts", "language_model.py")
 JUDGING_ROOM = "tasks"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "merges.txt")
+_CHAT_FILES = ("chat_template.jinja", "chat_template.json")
 _WEIGHT_SUFFIXES = (".safetensors", ".gguf", ".bin")
 _BLOCK = 1 << 16
 _BLOCKS = 64
@@ -45,8 +46,8 @@ def code_version(rooms: Sequence[str] = SCORING_ROOMS) -> str:
     return f"{dola.__version__}+{digest.hexdigest()[:12]}"
 
 
-def model_identity(name: str) -> str:
-    """Which weights, configuration and tokenizer `name` stands for.
+def model_identity(name: str, *, chat: bool = False) -> str:
+    """Which weights, configuration and tokenizer `name` stands for; `chat`: and which chat template.
 
     An embedded model is its pinned SHA-256; a hub id the commit in the local cache. A folder or a .gguf
     file is a SHA-256 over its configuration, its tokenizer, and, of each weights file, the size, the first
@@ -60,14 +61,15 @@ def model_identity(name: str) -> str:
     if path.is_file():
         return f"sampled sha256 {_digest_of([path])}"
     if path.is_dir():
-        return f"sampled sha256 {_digest_of(sorted(_model_files(path)))}"
+        return f"sampled sha256 {_digest_of(sorted(_model_files(path, chat=chat)))}"
     cached = try_to_load_from_cache(name, "config.json")
     return f"commit {Path(cached).parent.name}" if isinstance(cached, str) else f"name {name}"
 
 
-def _model_files(folder: Path) -> Iterable[Path]:
+def _model_files(folder: Path, *, chat: bool) -> Iterable[Path]:
+    named = ("config.json", *_TOKENIZER_FILES, *(_CHAT_FILES if chat else ()))
     for file in folder.iterdir():
-        if file.suffix in _WEIGHT_SUFFIXES or file.name in ("config.json", *_TOKENIZER_FILES):
+        if file.suffix in _WEIGHT_SUFFIXES or file.name in named:
             yield file
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, ClassVar, Generic, Protocol, Self, TypeVar
@@ -51,10 +51,13 @@ class Records(Generic[R]):
 
     def append(self, record: R) -> None:
         """Add a record; when this returns it is on the disk."""
+        end = self._stream.seek(0, os.SEEK_END)
         try:
             _write_line(self._stream, asdict(record))
         except OSError as error:  # a full disk's error does not know the file's name
             error.filename = str(self.path)
+            with suppress(OSError):  # others may still append: half a line is read back as the last one only
+                self._stream.truncate(end)
             raise
         self.done[record.key] = record
 
@@ -146,8 +149,13 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+def _line_of(value: Mapping[str, Any]) -> bytes:
+    # A text out of JSON may hold half a character: its escape is what JSON takes for it.
+    return json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
+
+
 def _write_line(stream: IO[bytes], value: Mapping[str, Any]) -> None:
-    rest = memoryview(json.dumps(value, ensure_ascii=False).encode() + b"\n")
+    rest = memoryview(_line_of(value))
     while rest:  # unbuffered: a nearly full disk takes a part, and says so at the next write
         rest = rest[stream.write(rest) :]
     os.fsync(stream.fileno())

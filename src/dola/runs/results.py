@@ -14,7 +14,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +26,8 @@ from dola.runs.summary import Summary, SummaryRow
 
 FORMAT = 1
 KEY = "dola"
+# Judges write files with our key too.
+_KINDS = ("scoring", "generation")
 
 
 def result_json(
@@ -97,7 +99,8 @@ def write_text(path: Path, text: str) -> None:
     os.umask(umask)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        # A text out of JSON may hold half a character: its escape is what JSON takes for it.
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
@@ -121,6 +124,8 @@ def read_result(path: Path) -> dict[str, Any]:
         raise DataError("no such file: expected the --output-path of a finished run", path=path) from None
     except IsADirectoryError:
         raise DataError("a folder: expected the result file of a finished run", path=path) from None
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", path=path) from None
     except ValueError as error:
         raise DataError(f"not a result file: expected JSON ({error})", path=path) from None
     ours = result.get(KEY) if isinstance(result, dict) else None
@@ -132,17 +137,27 @@ def read_result(path: Path) -> dict[str, Any]:
         )
     if ours["format"] != FORMAT:
         raise DataError(f"written in format {ours['format']}; this version reads format {FORMAT}", path=path)
+    if ours.get("kind", "scoring") not in _KINDS:
+        raise DataError(
+            f"holds what a judge said ({ours['kind']}): expected a result of `dola eval` or `dola tune`",
+            path=path,
+        )
     return dict(result)
 
 
-def check_writable(path: Path) -> None:
-    """Make the folder of an output path, and see that a file can be written there.
+def check_writable(path: Path, *, inputs: Iterable[Path] = ()) -> None:
+    """Make the folder of an output path, and see that a file can be written there, and that it is none of
+    those that are read.
 
     Raises:
         RunError: with the reason and the place.
     """
+    if path.resolve() in {each.resolve() for each in inputs}:
+        raise RunError(f"{path} is read, and would be written over: give another name for the output")
     if path.is_dir():
         raise RunError(f"{path} is a folder: expected the name of a file for --output-path")
+    if path.exists() and not path.is_file():  # it would be replaced, /dev/full and its like too
+        raise RunError(f"{path} is no file but a device or a pipe: expected the name of a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
