@@ -309,3 +309,72 @@ def test_the_group_lists_its_commands_without_importing_them() -> None:
     done = CliRunner().invoke(dola, ["judge", "--help"])
     assert all(name in done.output for name in ("tfqa", "train", "pairwise"))
     assert isinstance(dola, click.Group)
+
+
+def test_shards_are_joined_with_who_rated_them_and_only_where_it_is_the_same_judges(
+    server: JudgeServer, result: Path
+) -> None:
+    content = json.loads(result.read_text())
+    paths = []
+    for number, places in enumerate((range(4), range(4, 8))):
+        ours = content[KEY]
+        shard = {
+            **ours,
+            "settings": {"seed": 7, "shard": f"{number} of 2", "data_rows": 8},
+            "manifest": {**ours["manifest"], "repetition_penalty": [1.0, 1.0], "data_sha256": "0" * 64},
+            "examples": [ours["examples"][at] for at in places],
+            "strategies": [{**each, "released": {}} for each in ours["strategies"]],
+        }
+        paths.append(result.with_name(f"part_{number}.json"))
+        paths[-1].write_text(json.dumps({KEY: shard}))
+    joined = result.with_name("joined.json")
+    assert run(paths[0], *at(server)).exit_code == 0
+    refused = CliRunner().invoke(dola, ["report", *map(str, paths), "-o", str(joined)])
+    assert refused.exit_code == 2
+    assert "not rated by the same judges" in refused.output
+    server.misbehave("invalid_json")
+    assert run(paths[1], *at(server), "--concurrency", "1").exit_code == 0
+    done = CliRunner().invoke(dola, ["report", *map(str, paths), "-o", str(joined)])
+    assert done.exit_code == 0, done.output
+    ours = json.loads(joined.read_text())[KEY]
+    assert ours["rating"]["judges"]["truth"]["name"] == "ft:truth"
+    assert ours["rating"]["malformed"] == json.loads(paths[1].read_text())[KEY]["rating"]["malformed"] > 0
+    assert sum("make no sense" in line for line in ours["findings"]) == 1
+    assert sum(line.startswith("low: ") for line in ours["findings"]) == 1
+    assert len(ours["rows"][0]["per_example"]["truth"]) == 8
+
+
+def test_the_answers_are_not_written_over(server: JudgeServer, released: Path) -> None:
+    before = released.read_bytes()
+    done = run(released, *at(server), "--output-file", str(released))
+    assert done.exit_code == 2
+    assert "is read" in done.output
+    assert server.count() == 0
+    assert released.read_bytes() == before
+
+
+def test_what_a_judge_wrote_is_no_result_to_report_or_to_rate(server: JudgeServer, released: Path) -> None:
+    run(released, *at(server))
+    rating = released.with_name("answers.json.rating.json")
+    for words in (["report", str(rating)], ["judge", "tfqa", str(rating), *at(server)]):
+        refused = CliRunner().invoke(dola, words)
+        assert refused.exit_code == 2, refused.output
+        assert "holds what a judge said (rating)" in " ".join(refused.output.split())
+
+
+@pytest.mark.parametrize("option", ["--gpt3-config", None])
+def test_a_path_below_a_file_is_refused_in_one_line(released: Path, option: str | None) -> None:
+    below = str(released / "x")
+    done = run(*([released, option, below] if option else [below, "--truth-model", "t"]))
+    assert done.exit_code == 2, done.output
+    assert "cannot be read" in done.output or "expected the output" in done.output
+
+
+def test_what_it_would_take_is_said_without_a_key(released: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    named = ("--truth-model", "t", "--info-model", "i")
+    done = run(released, *named, "--dry-run")
+    assert done.exit_code == 0, done.output
+    assert "8 calls" in done.output
+    assert run(released, *named).exit_code == 2

@@ -33,8 +33,8 @@ class EndpointOptions:
     max_retries: int = 6
     timeout: float = 120.0
 
-    def settings(self, config: JudgeConfig | None = None) -> EndpointSettings:
-        """With the key and the address of a config or of the environment.
+    def settings(self, config: JudgeConfig | None = None, *, keyless: bool = False) -> EndpointSettings:
+        """With the key and the address of a config or of the environment; a dry run may be `keyless`.
 
         Raises:
             JudgeError: no key.
@@ -45,6 +45,7 @@ class EndpointOptions:
             concurrency=self.concurrency,
             max_retries=self.max_retries,
             timeout=self.timeout,
+            keyless=keyless,
         )
 
 

@@ -68,9 +68,15 @@ again_options = option_group(
 
 
 def judges_of(
-    who: JudgeOptions, config: JudgeConfig, endpoint: EndpointOptions, placing: PlacementOptions
+    who: JudgeOptions,
+    config: JudgeConfig,
+    endpoint: EndpointOptions,
+    placing: PlacementOptions,
+    *,
+    keyless: bool = False,
 ) -> Judges:
-    """The judges that the options name; a model on this machine goes before one at an endpoint.
+    """The judges that the options name; a model on this machine goes before one at an endpoint, which a dry
+    run may describe `keyless`.
 
     Raises:
         UsageError: one of them is not named.
@@ -99,7 +105,7 @@ def judges_of(
                 progress=tell,
             )
         if remote_name:
-            return EndpointJudge(kind, remote_name, endpoint.settings(config))
+            return EndpointJudge(kind, remote_name, endpoint.settings(config, keyless=keyless))
         raise click.UsageError(
             f'no {kind} judge: expected "gpt_{kind}" in --gpt3-config, --{kind}-model for one at an endpoint,'
             f" or --local-{kind} for one on this machine"

@@ -160,7 +160,7 @@ def pairwise(
     review = Review(
         _matches(files, who, a, b),
         BOTH[:1] if who.one_order else BOTH,
-        _judge(who, endpoint, placing, seed),
+        _judge(who, endpoint, placing, seed, keyless=dry_run),
     )
     if dry_run:
         _tell_what_it_takes(review, output_path, who)
@@ -231,7 +231,9 @@ def _matches(files: PairFiles, who: AskingOptions, a: Answers, b: Answers) -> tu
     )
 
 
-def _judge(who: AskingOptions, endpoint: EndpointOptions, placing: PlacementOptions, seed: int) -> ChatJudge:
+def _judge(
+    who: AskingOptions, endpoint: EndpointOptions, placing: PlacementOptions, seed: int, *, keyless: bool
+) -> ChatJudge:
     """
     Raises:
         UsageError: two judges are named.
@@ -241,7 +243,7 @@ def _judge(who: AskingOptions, endpoint: EndpointOptions, placing: PlacementOpti
 
     if who.local_judge is None:
         config = read_config(who.judge_config) if who.judge_config else JudgeConfig()
-        return EndpointChat(who.judge_model or DEFAULT_JUDGE, endpoint.settings(config))
+        return EndpointChat(who.judge_model or DEFAULT_JUDGE, endpoint.settings(config, keyless=keyless))
     if who.judge_model is not None:
         raise click.UsageError(
             "--judge-model is at an endpoint, --local-judge on this machine: name one of them"

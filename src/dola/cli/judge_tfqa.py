@@ -80,7 +80,7 @@ def tfqa(
     if debug:
         answers = answers.first(_DEBUG_ROWS)
     config = read_config(who.gpt3_config) if who.gpt3_config else JudgeConfig()
-    judges = judges_of(who, config, endpoint, placing)
+    judges = judges_of(who, config, endpoint, placing, keyless=dry_run)
     if dry_run:
         _tell_what_it_takes(given, answers, judges, again)
         return

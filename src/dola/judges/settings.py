@@ -108,16 +108,22 @@ def endpoint_settings(
     max_retries: int = 6,
     timeout: float = 120.0,
     concurrency: int = 8,
+    keyless: bool = False,
 ) -> EndpointSettings:
     """The endpoint of a config, of an address, or of the environment, in this order of precedence: the
-    argument, the config, `OPENAI_BASE_URL` and `OPENAI_API_KEY`.
+    argument, the config, `OPENAI_BASE_URL` and `OPENAI_API_KEY`. `keyless`: nothing is to be asked, so a key
+    may be missing.
 
     Raises:
         JudgeError: no key for OpenAI's own endpoint. An address of another needs none.
     """
     config = config or JudgeConfig()
     address = base_url or config.base_url or os.environ.get(ADDRESS_VARIABLE) or None
-    key = config.api_key or os.environ.get(KEY_VARIABLE, "").strip() or (_NO_KEY if address else None)
+    key = (
+        config.api_key
+        or os.environ.get(KEY_VARIABLE, "").strip()
+        or (_NO_KEY if address or keyless else None)
+    )
     if key is None:
         raise JudgeError(
             f"no key for the judge: put it into the environment variable {KEY_VARIABLE}, or into the config"

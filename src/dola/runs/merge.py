@@ -54,6 +54,7 @@ def _merged(group: Sequence[tuple[Path, Result]]) -> dict[str, Any]:
                 )
             seen[example["index"]] = path
     shards = [result for _, result in ordered]
+    _check_rated_alike(ordered)
     measured = _joined([measured_of(shard) for shard in shards])
     first = shards[0][KEY]
     released = {
@@ -62,7 +63,7 @@ def _merged(group: Sequence[tuple[Path, Result]]) -> dict[str, Any]:
         if strategy["released"] is not None
     }
     count, rows = len(measured.examples), first["settings"]["data_rows"]
-    return result_json(
+    result = result_json(
         measured,
         _summary(measured, first),
         released,
@@ -70,6 +71,40 @@ def _merged(group: Sequence[tuple[Path, Result]]) -> dict[str, Any]:
         settings={**first["settings"], "shard": None},
         environment=first["environment"],
     )
+    return _with_rating(result, [shard[KEY].get("rating") for shard in shards])
+
+
+def _check_rated_alike(group: Sequence[tuple[Path, Result]]) -> None:
+    """
+    Raises:
+        RunError: not all shards are rated, or not by the same judges.
+    """
+    ratings = [result[KEY].get("rating") or {} for _, result in group]
+    for (path, _), rating in zip(group, ratings, strict=True):
+        if any(rating.get(key) != ratings[0].get(key) for key in ("judges", "threshold")):
+            raise RunError(
+                f"{group[0][0]} and {path} are shards of one run, and not rated by the same judges: rate all"
+                " of them by `dola judge tfqa`, with the same judges"
+            )
+
+
+def _with_rating(result: dict[str, Any], ratings: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
+    """The joined result with who rated the shards, and what is to be said of the judges."""
+    given = [rating for rating in ratings if rating]
+    if not given:
+        return result
+    ours = result[KEY]
+    # What a shard's figures show is said anew, of all of them.
+    rows = tuple(f"{row['label']}: " for row in ours["rows"])
+    lines = (line for rating in given for line in rating["findings"] if not line.startswith(rows))
+    of_judges = list(dict.fromkeys(lines))
+    shown = [line for line in ours["findings"] if line.startswith(rows)]
+    rating = {
+        **given[0],
+        "malformed": sum(rating["malformed"] for rating in given),
+        "findings": [*shown, *of_judges],
+    }
+    return {**result, KEY: {**ours, "findings": [*ours["findings"], *of_judges], "rating": rating}}
 
 
 def _summary(measured: Measured, ours: Mapping[str, Any]) -> Summary:
