@@ -360,3 +360,11 @@ def test_a_prompt_without_a_name_is_refused(files: Path, server: JudgeServer) ->
     result = run(files, server, "--form", "pair", "--prompt-file", str(files / "p.jsonl"))
     assert result.exit_code == 2, result.output
     assert "pair-v2" in result.output
+
+
+@pytest.mark.parametrize("option", ["--temperature", "--timeout"])
+def test_what_is_no_number_is_refused(files: Path, server: JudgeServer, option: str) -> None:
+    result = run(files, server, option, "nan")
+    assert result.exit_code == 2, result.output
+    assert "not a finite number" in result.output
+    assert server.count() == 0

@@ -14,7 +14,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dola.cli.options import option_group
+from dola.cli.options import POSITIVE, option_group
 from dola.judges.settings import EndpointSettings, JudgeConfig, endpoint_settings
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ endpoint_options = option_group(
     ),
     click.option(
         "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
+        type=POSITIVE,
         default=120.0,
         show_default=True,
         help="Seconds for one attempt.",

@@ -11,7 +11,7 @@ import click
 
 from dola.cli.asking import EndpointOptions, asking, endpoint_options, tell_calls, tell_estimate, written
 from dola.cli.loading import load_for, tell
-from dola.cli.options import ModelOptions, PlacementOptions, option_group, placement_options
+from dola.cli.options import NOT_NEGATIVE, ModelOptions, PlacementOptions, option_group, placement_options
 from dola.cli.pair_table import show
 from dola.cli.scoring_options import DEFAULT_SEED
 from dola.judges.pair_files import Answers, labels_of, read_answers, read_questions
@@ -106,7 +106,7 @@ asking_options = option_group(
     ),
     click.option("--judge-config", "--gpt3-config", type=_PATH, help='JSON with "api_key" and "base_url".'),
     click.option("--one-order", is_flag=True, help="A first only, as FastChat's review did."),
-    click.option("--temperature", type=click.FloatRange(min=0), help="[default: the prompt's own]"),
+    click.option("--temperature", type=NOT_NEGATIVE, help="[default: the prompt's own]"),
     click.option("--max-tokens", type=click.IntRange(min=1), help="Of a reply.  [default: the prompt's own]"),
     click.option("--ask-malformed-again", is_flag=True, help="Ask again where no verdict could be read."),
     click.option("--overwrite", is_flag=True, help="Forget all verdicts, and ask (and pay) for them again."),

@@ -33,6 +33,7 @@ class _Number(click.FloatRange):
 
 POSITIVE = _Number(0.0, min_open=True)
 SHARE = _Number(0.0, 1.0, min_open=True)
+NOT_NEGATIVE = _Number(0.0)
 
 
 @dataclass(frozen=True)
