@@ -249,7 +249,7 @@ def test_stopping_criteria_stop(model: PreTrainedModel) -> None:
 @pytest.mark.weights
 def test_stop_strings_stop(smollm2: dola.LanguageModel) -> None:  # noqa: F811
     prompt = smollm2.tokenizer("Q: What is the capital of Italy?\nA:", return_tensors="pt")
-    with dola.attach(smollm2.model, DoLa("low")):
+    with dola.attach(smollm2.model, DoLa("low", early_exit_norm=False)):
         found = smollm2.model.generate(
             **prompt, max_new_tokens=20, do_sample=False, stop_strings=["city"], tokenizer=smollm2.tokenizer
         )
@@ -434,8 +434,8 @@ def custom(model: PreTrainedModel, **settings: Any) -> list[int]:
 
 def test_custom_generate_is_the_removed_dola_layers_argument(model: PreTrainedModel) -> None:
     assert custom(model, dola_layers=[0, 1, 3], relative_top=0.05) == by_hand(model, PROMPT, STRATEGY)
-    assert custom(model, dola_layers="high") == by_hand(model, PROMPT, DoLa("high"))
-    assert custom(model) == by_hand(model, PROMPT, DoLa("low"))
+    assert custom(model, dola_layers="high") == by_hand(model, PROMPT, DoLa("high", early_exit_norm=False))
+    assert custom(model) == by_hand(model, PROMPT, DoLa("low", early_exit_norm=False))
     assert not changed(model)
 
 
@@ -457,7 +457,7 @@ def test_custom_generate_does_what_attach_does_in_every_mode(
     model: PreTrainedModel, settings: dict[str, Any]
 ) -> None:
     torch.manual_seed(3)
-    with dola.attach(model, DoLa("high", alpha=0.02)):
+    with dola.attach(model, DoLa("high", alpha=0.02, early_exit_norm=False)):
         expected = generate(model, **settings)
     torch.manual_seed(3)
     found = generate(

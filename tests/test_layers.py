@@ -90,3 +90,12 @@ def test_the_last_layer_has_three_names(last: int | None) -> None:
 
 def test_below_an_earlier_mature_layer_a_bucket_keeps_what_lies_below_it() -> None:
     assert DoLa("high", mature_layer=9).resolve(Depth(12, False)).candidates == (6, 8)
+
+
+def test_a_bucket_by_name_is_normed_and_layers_by_number_are_as_released() -> None:
+    depth = Depth(12, tied_embeddings=False)
+    assert DoLa("high").resolve(depth).early_exit_norm is True
+    assert DoLa("high", early_exit_norm=False).resolve(depth).early_exit_norm is False
+    assert DoLa((6, 8, 10)).resolve(depth).early_exit_norm is False
+    assert DoLaStatic(6).resolve(depth).early_exit_norm is False
+    assert all(exit.norm for exit in DoLa("low").resolve(depth).exits)

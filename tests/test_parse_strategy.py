@@ -16,7 +16,7 @@ from dola.strategies import registry
 LAYERS = st.integers(0, 200)
 SETTINGS = {
     "alpha": st.floats(0, 1),
-    "early_exit_norm": st.booleans(),
+    "early_exit_norm": st.none() | st.booleans(),
     "post_softmax": st.booleans(),
     "filter_value": st.floats(max_value=-1e-3, allow_nan=False),
 }

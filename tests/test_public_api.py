@@ -11,9 +11,9 @@ SIGNATURES = {
     "Contrast": "(scores, premature=None, divergence=None)",
     "DataError": "(message, *, path=None, line=None, column=None)",
     "Depth": "(num_layers, tied_embeddings)",
-    "DoLa": "(candidate_premature_layers, *, mature_layer=None, alpha=0.1, early_exit_norm=False,"
+    "DoLa": "(candidate_premature_layers, *, mature_layer=None, alpha=0.1, early_exit_norm=None,"
     " post_softmax=False, filter_value=-inf, divergence='released')",
-    "DoLaStatic": "(premature_layer, *, mature_layer=None, alpha=0.1, early_exit_norm=False,"
+    "DoLaStatic": "(premature_layer, *, mature_layer=None, alpha=0.1, early_exit_norm=None,"
     " post_softmax=False, filter_value=-inf)",
     "DolaError": None,
     "Exit": "(layer, norm)",

@@ -58,7 +58,10 @@ def assert_scores(
     )
     margin = oracle.log_softmax(mature) - oracle.log_softmax(mature).max() - math.log(alpha or 1e-300)
     decided = np.abs(margin) > 1e-3  # a token on the very edge of the constraint may fall on either side
-    np.testing.assert_allclose(found.numpy()[decided], expected[decided], rtol=1e-5, atol=1e-4)
+    largest = np.abs(expected[np.isfinite(expected)]).max(initial=1.0)  # a float32 sum is no finer than that
+    np.testing.assert_allclose(
+        found.numpy()[decided], expected[decided], rtol=1e-5, atol=1e-4 + 1e-7 * largest
+    )
 
 
 @given(logits=exits_of_logits(), alpha=st.sampled_from([0.0, 0.1, 0.5, 1.0]))
@@ -210,7 +213,7 @@ def test_resolving_changes_a_copy_and_settles_for_good() -> None:
     strategy = DoLa("high", alpha=0.2)
     resolved = strategy.resolve(DEPTH)
     assert strategy == DoLa("high", alpha=0.2)
-    assert resolved == DoLa((4, 6), mature_layer=8, alpha=0.2)
+    assert resolved == DoLa((4, 6), mature_layer=8, alpha=0.2, early_exit_norm=True)
     assert resolved.resolve(DEPTH) == resolved
     assert replace(resolved, alpha=0.1) != resolved
 

@@ -28,7 +28,7 @@ QUESTIONS = (
     "What is the longest river in Africa?",
     "What is the capital of Australia?",
 )
-LAYERS = "high:early_exit_norm=true"
+LAYERS = "high"
 MAX_NEW_TOKENS = 16
 
 _NEXT = (
@@ -80,8 +80,8 @@ def _opening(lm: LanguageModel, strategy: Strategy) -> Group:
         ),
         Text(
             "Below each DoLa token: the premature layer it was contrasted with, and how far apart the two"
-            " layers were, in nats. Here early exits are normed (--early-exit-layers high"
-            " --early-exit-norm); the released code leaves that out.",
+            " layers were, in nats. Here early exits are normed (--early-exit-layers high); the released"
+            " code leaves that out.",
             style="dim",
         ),
         Text(),

@@ -85,7 +85,7 @@ class ContrastOptions:
         released = PRESETS[task]
         settings: dict[str, Any] = {"filter_value": released.relative_top_value}
         if self.preset == "released":
-            settings["alpha"] = released.relative_top
+            settings |= {"alpha": released.relative_top, "early_exit_norm": False}
             if released.post_softmax is not None:
                 settings["post_softmax"] = released.post_softmax
         flags = {

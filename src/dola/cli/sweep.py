@@ -99,8 +99,10 @@ def _default_buckets(num_layers: int) -> list[str]:
 
 
 def _flag(strategy: Strategy) -> str:
-    """The strategy's layers alone: its other settings are the preset's or given as flags."""
-    return ",".join(str(exit.layer) for exit in strategy.exits)
+    """The strategy's layers: its other settings are the preset's or given as flags, but for the norm, which a
+    bucket has by its name and layers by number have not."""
+    normed = ":early_exit_norm=true" if strategy.exits[0].norm else ""
+    return ",".join(str(exit.layer) for exit in strategy.exits) + normed
 
 
 def show_choice(result: dict[str, Any]) -> None:

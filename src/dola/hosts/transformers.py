@@ -164,7 +164,7 @@ def custom_generate(
         )
     if inputs_tensor is not None and mode == "assisted_generation":
         model_kwargs["inputs_tensor"] = inputs_tensor
-    with attach(model, DoLa(layers, alpha=relative_top)):
+    with attach(model, DoLa(layers, alpha=relative_top, early_exit_norm=False)):
         return decode(
             model,
             input_ids,

@@ -40,14 +40,16 @@ class _Contrasted(Strategy):
     Attributes:
         mature_layer: None (or -1) is the last layer N.
         alpha: the adaptive plausibility constraint, in [0, 1]; the released `relative_top`.
-        early_exit_norm: apply the model's final norm to the early exits; the released code does not.
+        early_exit_norm: apply the model's final norm to the early exits. None: for a bucket named `low`,
+            `high` or `auto` yes, the better default by measurement (`docs/defaults.md`); for layers given
+            by number no, as in the released code.
         post_softmax: renormalise the contrast over the vocabulary before the constraint is applied.
         filter_value: the score of a token that is ruled out; the released scoring uses -1000.
     """
 
     mature_layer: int | None = None
     alpha: float = 0.1
-    early_exit_norm: bool = False
+    early_exit_norm: bool | None = None
     post_softmax: bool = False
     filter_value: float = -math.inf
 
@@ -62,7 +64,8 @@ class _Contrasted(Strategy):
     def _exits(self, premature: tuple[int, ...]) -> tuple[Exit, ...]:
         if self.mature_layer is None:
             raise LayerError("this strategy is not resolved yet: call resolve() with the model's depth")
-        return tuple(Exit(layer, self.early_exit_norm) for layer in (*premature, self.mature_layer))
+        norm = bool(self.early_exit_norm)
+        return tuple(Exit(layer, norm) for layer in (*premature, self.mature_layer))
 
     def _score(self, mature: Tensor, difference: Tensor) -> Tensor:
         """The contrast inside the plausible set (equation 5), `[..., V]`; `difference` is left as it is."""
@@ -71,10 +74,14 @@ class _Contrasted(Strategy):
 
     def _spec(self, layers: str) -> str:
         """The strategy as `parse_strategy` reads it: its layers, then the settings that are not defaults."""
+        numbered = not layers.startswith(BUCKETS)
         changed = (
             f"{field.name}={getattr(self, field.name)}"
             for field in fields(self)
-            if field.kw_only and field.name != "mature_layer" and getattr(self, field.name) != field.default
+            if field.kw_only
+            and field.name != "mature_layer"
+            and getattr(self, field.name) != field.default
+            and not (numbered and field.name == "early_exit_norm" and not self.early_exit_norm)
         )
         return ":".join(part for part in (layers, ",".join(changed)) if part)
 
@@ -84,6 +91,11 @@ class DoLaStatic(_Contrasted):
     """One fixed premature layer (the paper's baseline of section 3.3; the released `P,N`)."""
 
     premature_layer: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.early_exit_norm is None:
+            object.__setattr__(self, "early_exit_norm", False)
 
     def resolve(self, depth: Depth) -> Self:
         mature = mature_layer(self.mature_layer, depth)
@@ -132,15 +144,18 @@ class DoLa(_Contrasted):
             raise LayerError(f"unknown layer bucket {named!r}: expected one of {', '.join(BUCKETS)}")
         if not isinstance(named, str):
             object.__setattr__(self, "candidate_premature_layers", _layer_numbers(named))
+            if self.early_exit_norm is None:
+                object.__setattr__(self, "early_exit_norm", False)
 
     def resolve(self, depth: Depth) -> Self:
         mature = mature_layer(self.mature_layer, depth)
-        layers = self.candidate_premature_layers
+        layers, norm = self.candidate_premature_layers, self.early_exit_norm
         if isinstance(layers, str):
             # A bucket belongs to the model; below an earlier mature layer only a part of it is left.
             layers = tuple(layer for layer in bucket(layers, depth) if layer < mature)
+            norm = True if norm is None else norm
         layers = check_candidates(layers, mature, depth)
-        return replace(self, candidate_premature_layers=layers, mature_layer=mature)
+        return replace(self, candidate_premature_layers=layers, mature_layer=mature, early_exit_norm=norm)
 
     @property
     def exits(self) -> tuple[Exit, ...]:

@@ -103,7 +103,7 @@ def _build(kind: type[Strategy], layers: dict[str, Any], settings: dict[str, str
 
 def _value(key: str, text: str, kind: object) -> object:
     """`text` as the type of the setting: a number, a truth value, or a word."""
-    if kind is bool:
+    if kind is bool or bool in typing.get_args(kind):
         if text.lower() in ("true", "false"):
             return text.lower() == "true"
         raise StrategyError(f"the setting {key!r} must be true or false, found {text!r}")
