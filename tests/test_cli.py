@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from dola.cli.main import COMMANDS, dola
 
 KEYS = ["prompt", "strategy", "text", "token_ids", "scores", "premature_layers", "finish_reason"]
+KEYS += ["raw_text", "prompt_tokens"]
 TEMPLATE = (
     "{% for message in messages %}<{{ message['role'] }}> {{ message['content'] }} {% endfor %}<assistant>"
 )

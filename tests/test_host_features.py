@@ -106,7 +106,7 @@ ALL = pytest.mark.parametrize(
     [
         STRATEGY,
         DoLaStatic(2),
-        DoLa("high", divergence="js", post_softmax=True),
+        DoLa("high", divergence="js", post_softmax=True, early_exit_norm=False),
         DoLa((0, 2), mature_layer=3, alpha=0.3),
         Vanilla(),
     ],

@@ -71,7 +71,7 @@ def generate(
 
     The text alone goes to standard output, as it is generated. With several prompts or strategies each text
     gets a heading; with --json each is an object with the keys prompt, strategy, text, token_ids, scores,
-    premature_layers and finish_reason.
+    premature_layers, finish_reason, raw_text and prompt_tokens.
     """
     if as_json and explain:
         raise click.UsageError("--explain is for people: with --json the layers stand in premature_layers")
