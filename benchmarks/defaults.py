@@ -117,7 +117,9 @@ def _effects(ours: Mapping[str, Any]) -> str:
     found = ["", _line(["switched on", *ours["metrics"]]), _line(["---", *("---:" for _ in ours["metrics"])])]
     for name, (off, on) in SWITCHES.items():
         pairs = [(label.replace(off, on), label) for label in sums if off in label]
-        found.append(_effect(name, [pair for pair in pairs if pair[0] in values], values, ours["metrics"]))
+        both_ways = [pair for pair in pairs if pair[0] in values]
+        if both_ways:
+            found.append(_effect(name, both_ways, values, ours["metrics"]))
     by_token = [(label + PER_TOKEN, label) for label in sums]
     found.append(_effect("mean per token", by_token, values, ours["metrics"]))
     return "\n".join(found)
