@@ -177,7 +177,9 @@ def released(args: argparse.Namespace, strategy: dola.Strategy, prompts: Sequenc
 
 def measure(args: argparse.Namespace, lm: dola.LanguageModel, prompts: list[str]) -> dict[str, list[float]]:
     """Examples a minute of each contender, turn by turn."""
-    vanilla, low = (strategy.resolve(lm.depth) for strategy in (dola.Vanilla(), dola.DoLa("low")))
+    # Exits as the released code has them: not normed.
+    pair = (dola.Vanilla(), dola.DoLa("low", early_exit_norm=False))
+    vanilla, low = (strategy.resolve(lm.depth) for strategy in pair)
     few = prompts[: args.alone]
     turns: dict[str, tuple[Turn, list[str]]] = {
         PLAIN: (plain(lm, args.new_tokens), few),

@@ -224,8 +224,9 @@ def main() -> None:
     args = parse_arguments()
     torch.set_num_threads(args.threads)
     lm = dola.load(args.model, dtype="float32", device="cpu")
-    # The released multiple-choice script rules out no token.
-    texts = [name if name == "-1" else f"{name}:alpha=0.0" for name in args.strategy or ["low"]]
+    # The released multiple-choice script rules out no token, and norms no early exit.
+    released = "alpha=0.0,early_exit_norm=false"
+    texts = [name if name == "-1" else f"{name}:{released}" for name in args.strategy or ["low"]]
     strategies = [dola.parse_strategy(text).resolve(lm.depth) for text in texts]
     requests = requests_of(args.requests, args.questions)
     print(f"{args.model}, {args.threads} threads, {len(requests)} questions, {' and '.join(texts)}")
