@@ -399,6 +399,12 @@ def test_rating_without_a_config_keeps_the_result_and_says_what_to_do(tmp_path: 
     assert output.exists()
 
 
+def test_a_judges_config_without_rating_is_said_to_do_nothing(tmp_path: Path) -> None:
+    result = run("tfqa", "--output-path", str(tmp_path / "o.json"), "--gpt3-config", "gpt3.json")
+    assert result.exit_code == 0
+    assert "--gpt3-config: without effect" in result.stderr
+
+
 def test_rating_adds_the_judges_figures_to_the_result(tmp_path: Path) -> None:
     output, config = tmp_path / "o.json", tmp_path / "gpt3.json"
     with JudgeServer() as server:

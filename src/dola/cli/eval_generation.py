@@ -18,6 +18,7 @@ from dola.cli.generation_options import (
     generation_output_options,
     retry_options,
 )
+from dola.cli.loading import tell
 from dola.cli.options import ModelOptions, model_options
 from dola.cli.scoring_options import ContrastOptions, RowOptions, contrast_options, row_options
 from dola.cli.tables import result_table
@@ -97,6 +98,8 @@ def tfqa(*, prompts: Path | None, do_rating: bool, gpt3_config: Path | None, **a
 
     if do_rating and gpt3_config is not None:
         judges_of_config(gpt3_config)  # a mistake in it is told before the hours of work
+    if gpt3_config is not None and not do_rating:
+        tell("--gpt3-config: without effect, for --do-rating is not given")
     path, _ = _generate(TfqaOpen(load_demonstrations("tfqa", prompts)), **asked)
     if not do_rating:
         return
