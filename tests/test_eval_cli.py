@@ -15,6 +15,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dola.cli.main import dola
+from dola.cli.scoring_options import ContrastOptions
+from dola.strategies import Depth
 from fake_scoring import fake_model
 
 HERE = Path(__file__).parent
@@ -280,3 +282,13 @@ def test_tune_scores_every_static_layer_and_chooses_a_bucket_to_paste(tmp_path: 
     assert (tmp_path / "t.json.svg").read_text().startswith("<svg")
     assert run("report", str(output), "-o", str(tmp_path / "t.html")).exit_code == 0
     assert "--early-exit-layers" in (tmp_path / "t.html").read_text()
+
+
+@pytest.mark.parametrize(("preset", "normed"), [("released", False), ("own", True)])
+def test_the_released_preset_norms_no_exit_of_a_bucket_and_the_own_one_does(
+    *, preset: str, normed: bool
+) -> None:
+    options = ContrastOptions(preset, None, None, None, None, None)
+    for task in ("tfqa-mc", "factor", "gsm8k", "strqa", "tfqa", "vicuna"):
+        ((_, strategy),) = options.strategies(["high"], task)
+        assert strategy.resolve(Depth(12, tied_embeddings=False)).exits[0].norm is normed
