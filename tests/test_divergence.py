@@ -157,3 +157,27 @@ def test_candidates_are_broadcast_against_one_mature_layer() -> None:
     for find in DIVERGENCES.values():
         each = torch.stack([find(mature, candidate) for candidate in candidates])
         torch.testing.assert_close(find(mature, candidates), each)
+
+
+@BOTH
+def test_logits_and_their_log_probabilities_diverge_alike(name: str) -> None:
+    p, q = (torch.randn(2, 3, 1001, generator=torch.Generator().manual_seed(0)) * 6).unbind(0)
+    found = DIVERGENCES[name](p + 40, q - 3)
+    torch.testing.assert_close(found, DIVERGENCES[name](log_probs(p), log_probs(q)), rtol=1e-5, atol=0)
+
+
+@BOTH
+@pytest.mark.parametrize("below", [-59.0, -61.0, -300.0, -torch.inf])
+def test_what_both_sides_rule_out_adds_nothing_even_where_subnormal_numbers_are_flushed(
+    name: str, below: float
+) -> None:
+    p, q = torch.randn(2, 200_000, generator=torch.Generator().manual_seed(0)).unbind(0)
+    ruled_out = torch.full((8,), below)  # first: flushing is for the calling thread alone
+    expected = oracle.divergence(name, p.double().numpy(), q.double().numpy())
+    flushed = torch.set_flush_denormal(True)
+    try:
+        found = DIVERGENCES[name](torch.cat([ruled_out, p]), torch.cat([ruled_out - 1, q]))
+    finally:
+        torch.set_flush_denormal(False)
+    assert flushed
+    assert float(found) == pytest.approx(expected, rel=1e-5)

@@ -230,7 +230,7 @@ def test_strategies_that_work_together_contrast_as_each_does_alone(kind: str) ->
     ]
     strategies = [parse_strategy(text).resolve(depth) for text in texts]
     logits = 4 * torch.randn(len(strategies[0].exits), 5, 33, generator=torch.Generator().manual_seed(0))
-    together = type(strategies[0]).contrast_together(strategies, logits)
+    together = type(strategies[0]).contrast_together(strategies, logits[:-1], logits[-1])
     for strategy, found in zip(strategies, together, strict=True):
         alone = strategy.contrast(logits)
         assert torch.equal(found.scores, alone.scores)

@@ -1,12 +1,16 @@
 """How far apart two distributions over the vocabulary are: the quantity that picks the premature layer.
 
-With d = log q - log p and the even mixture m = (p + q) / 2, both divergences have a form that takes no
-logarithm of a probability, so nothing underflows and identical inputs give exactly zero:
+With d = log q - log p and the even mixture m = (p + q) / 2,
 
-    released   1/2 [KL(m || p) + KL(m || q)]  =  sum_v m (|d| / 2 + s)
+    released   1/2 [KL(m || p) + KL(m || q)]  =  sum_v m ln cosh(d / 2)
     js         1/2 [KL(p || m) + KL(q || m)]  =  -1/2 sum_v [p max(d, 0) + q max(-d, 0) + 2 m s]
 
-    where  s = ln((1 + exp(-|d|)) / 2)  in [-ln 2, 0],  so that  |d| / 2 + s = ln cosh(d / 2)
+    where  s = ln((1 + exp(-|d|)) / 2)  in [-ln 2, 0].
+
+Neither form takes the logarithm of a probability, so nothing underflows, and identical inputs give exactly
+zero. The released one is found from the roots a = sqrt(p) and b = sqrt(q): cosh(d / 2) = 1 + (a - b)^2 / 2ab.
+That takes one exponential and one logarithm a token, and squares a difference where d is small, so rounding
+hurts nothing there.
 """
 
 import math
@@ -22,11 +26,15 @@ LN_2 = math.log(2.0)
 # Stands in for an infinite log-ratio (a logit of -inf on one side only): large, and its sums stay finite.
 _LARGEST_LOG_RATIO = 1e30
 
-# Up to here ln cosh is found from e^(|d| / 2); beyond, it is a straight line to the last digit.
-_LARGEST_CURVED = 80.0
-
 # exp of this is 1.6e-38, hardly a normal number any more.
 _LOWEST_NORMAL_LOG = -87.0
+
+# A token further below the likeliest one is taken to be so far below it, and what is missing is added to
+# ln cosh, which is a straight line there to the last digit. (Twice as far, and the product of two roots would
+# be subnormal: 0 / 0 where such numbers are flushed.)
+_LOWEST_CURVED = -60.0
+# Such a token weighs nothing.
+_LIGHTEST = 1.01 * math.exp(_LOWEST_CURVED)
 
 
 def _log_ratio(log_p: Tensor, log_q: Tensor) -> Tensor:
@@ -39,18 +47,6 @@ def _log_mean_decay(size: Tensor) -> Tensor:
     return size.neg().expm1_().mul_(0.5).log1p_()
 
 
-def _log_cosh_of_half(size: Tensor) -> Tensor:
-    """ln cosh(size / 2) for size >= 0, as log1p((u - 1)^2 / 2u) with u = e^(size / 2); `size` is overwritten.
-
-    A square near 0, so rounding hurts nothing there and 0 gives 0. In place: on a CPU each fresh tensor of
-    K x V costs as much as the arithmetic on it; and exp2 takes a fifth of the time of expm1.
-    """
-    curved = size.clamp(max=_LARGEST_CURVED)
-    beyond = size.sub_(curved).mul_(0.5)
-    u = curved.mul_(0.5 / LN_2).exp2_()
-    return (u - 1.0).square_().div_(u).mul_(0.5).log1p_().add_(beyond)
-
-
 def _probabilities(log_probs: Tensor) -> Tensor:
     """exp, with zero for what float32 could only hold as a subnormal number.
 
@@ -61,33 +57,50 @@ def _probabilities(log_probs: Tensor) -> Tensor:
     return torch.threshold_(probabilities, 1.7e-38, 0.0)
 
 
-def released_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
+def _roots(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The roots of the probabilities, none less than e^-30 of the largest; the probabilities, zero where that
+    floor was met; and how far below it the logarithm of the probability is. Each `[..., V]`."""
+    # In place: on a CPU each fresh tensor of K x V costs as much as the arithmetic on it.
+    below = logits - logits.amax(-1, keepdim=True)
+    floored = below.clamp(min=_LOWEST_CURVED)
+    below = below.neg_().add_(floored).clamp_(max=_LARGEST_LOG_RATIO)
+    roots = floored.mul_(0.5 / LN_2).exp2_()  # a fifth of the time of exp for the same digits
+    probabilities = roots * roots
+    total = probabilities.sum(-1, keepdim=True)
+    torch.threshold_(probabilities, _LIGHTEST, 0.0)
+    return roots.mul_(total.rsqrt()), probabilities.div_(total), below
+
+
+def released_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
     """What the released code computes: half the sum of KL(m || p) and KL(m || q); symmetric, unbounded.
 
     Its `F.kl_div` arguments are swapped against the paper's formula, and it divides by V (a mean where the
     formula has a sum), which changes no choice; the sum is returned here.
 
     Args:
-        log_p, log_q: log-probabilities `[..., V]` in float32, broadcast against each other.
+        p_logits, q_logits: `[..., V]` in float32, broadcast against each other. Log-probabilities will do.
 
     Returns:
         Divergence in nats `[...]`, in [0, inf); finite even where the true value is not (a token that is
         possible on one side only). Source: `dola.py` of voidism/DoLa, equation 3 of the paper.
     """
-    log_cosh = _log_cosh_of_half(_log_ratio(log_p, log_q).abs_())
-    mixture = (_probabilities(log_p) + _probabilities(log_q)).mul_(0.5)
-    return mixture.mul_(log_cosh).sum(-1).clamp_(min=0.0)
+    a, p, p_below = _roots(p_logits)
+    b, q, q_below = _roots(q_logits)
+    log_cosh = (a - b).square_().div_((a * b).mul_(2.0)).log1p_()
+    log_cosh += q_below.add(p_below).mul_(0.5)
+    return (p + q).mul_(log_cosh).sum(-1).mul_(0.5)
 
 
-def js_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
+def js_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
     """The Jensen-Shannon divergence of the paper's text: symmetric, in [0, ln 2].
 
     Args:
-        log_p, log_q: log-probabilities `[..., V]` in float32, broadcast against each other.
+        p_logits, q_logits: `[..., V]` in float32, broadcast against each other. Log-probabilities will do.
 
     Returns:
         Divergence in nats `[...]`. Rounding never carries it outside [0, ln 2].
     """
+    log_p, log_q = torch.log_softmax(p_logits, -1), torch.log_softmax(q_logits, -1)
     ratio = _log_ratio(log_p, log_q)
     p, q = _probabilities(log_p), _probabilities(log_q)
     excess = p * ratio.clamp(min=0.0) + q * (-ratio).clamp_(min=0.0)
@@ -105,8 +118,8 @@ def divergences(kind: Divergence, mature: Tensor, candidates: Tensor) -> Tensor:
     """The divergence of each candidate from the mature layer, position by position.
 
     Args:
-        mature: log-probabilities `[..., V]`, float32.
-        candidates: log-probabilities `[K, ..., V]`, float32.
+        mature: logits `[..., V]`, float32.
+        candidates: logits `[K, ..., V]`, float32.
 
     Returns:
         Nats `[K, ...]`. The same numbers whatever the blocks that they are computed in.

@@ -106,8 +106,10 @@ class QueryHeads:
         ]
         row, token, query = map(list, zip(*asked, strict=True))
         for (kind, exits), numbers in self._groups.items():
-            read = logits[_neighbours([self.exits.index(each) for each in exits])]
-            contrasts = kind.contrast_together([self._strategies[number] for number in numbers], read)
+            *early, mature = (self.exits.index(each) for each in exits)
+            contrasts = kind.contrast_together(
+                [self._strategies[number] for number in numbers], logits[_neighbours(early)], logits[mature]
+            )
             for number, contrast in zip(numbers, contrasts, strict=True):
                 scores = contrast.scores
                 if not self._strategies[number].candidates:  # logits: of no meaning until normalised
@@ -119,8 +121,9 @@ class QueryHeads:
 
 def _neighbours(places: list[int]) -> slice | list[int]:
     """The same places as a slice, which copies nothing, where they follow one another."""
-    first, last = places[0], places[-1]
-    return slice(first, last + 1) if places == list(range(first, last + 1)) else places
+    first = places[0] if places else 0
+    follow = places == list(range(first, first + len(places)))
+    return slice(first, first + len(places)) if follow else places
 
 
 def _put(answers: list[_T], queries: Sequence[int], found: list[_T]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
+import torch
 from torch import Tensor
 
 
@@ -66,10 +67,13 @@ class Strategy(ABC):
         """
 
     @classmethod
-    def contrast_together(cls, strategies: Sequence[Self], logits: Tensor) -> Iterator[Contrast]:
+    def contrast_together(
+        cls, strategies: Sequence[Self], candidates: Tensor, mature: Tensor
+    ) -> Iterator[Contrast]:
         """The contrasts of several strategies of this class that read the same exits, in their order.
 
-        Equal to each one's own `contrast`. A class whose strategies have work in common overrides this to do
-        it once.
+        Equal to each one's own `contrast` of the candidates' logits `[K, ..., V]` and the mature layer's
+        `[..., V]`. A class whose strategies have work in common overrides this to do it once.
         """
+        logits = torch.cat([candidates, mature[None]])
         return (strategy.contrast(logits) for strategy in strategies)

@@ -107,11 +107,14 @@ class DoLaStatic(_Contrasted):
         return self._exits((self.premature_layer,))
 
     def contrast(self, logits: Tensor) -> Contrast:
-        return next(self.contrast_together([self], logits))
+        return next(self.contrast_together([self], logits[:-1], logits[-1]))
 
     @classmethod
-    def contrast_together(cls, strategies: Sequence[Self], logits: Tensor) -> Iterator[Contrast]:
-        premature, mature = torch.log_softmax(logits, dim=-1, dtype=torch.float32)
+    def contrast_together(
+        cls, strategies: Sequence[Self], candidates: Tensor, mature: Tensor
+    ) -> Iterator[Contrast]:
+        mature = torch.log_softmax(mature, dim=-1, dtype=torch.float32)
+        premature = torch.log_softmax(candidates[0], dim=-1, dtype=torch.float32)
         chosen = torch.zeros(mature.shape[:-1], dtype=torch.int64, device=mature.device)
         difference = _difference(mature, premature)
         for strategy in strategies:
@@ -163,22 +166,24 @@ class DoLa(_Contrasted):
         return self._exits(() if isinstance(layers, str) else layers)
 
     def contrast(self, logits: Tensor) -> Contrast:
-        return next(self.contrast_together([self], logits))
+        return next(self.contrast_together([self], logits[:-1], logits[-1]))
 
     @classmethod
-    def contrast_together(cls, strategies: Sequence[Self], logits: Tensor) -> Iterator[Contrast]:
-        log_probs = torch.log_softmax(logits, dim=-1, dtype=torch.float32)  # [K+1, ..., V]
-        candidates, mature = log_probs[:-1], log_probs[-1]
+    def contrast_together(
+        cls, strategies: Sequence[Self], candidates: Tensor, mature: Tensor
+    ) -> Iterator[Contrast]:
+        candidates, mature = candidates.float(), mature.float()
+        mature_log_probs = torch.log_softmax(mature, dim=-1)
         choices: dict[Divergence, tuple[Tensor, Tensor, Tensor]] = {}
         for strategy in strategies:
             if strategy.divergence not in choices:
                 divergence = divergences(strategy.divergence, mature, candidates)  # [K, ...]
                 chosen = select_premature(divergence)
                 index = chosen[None, ..., None].expand(1, *mature.shape)
-                premature = candidates.gather(0, index).squeeze(0)  # [..., V]
-                choices[strategy.divergence] = divergence, chosen, _difference(mature, premature)
+                premature = torch.log_softmax(candidates.gather(0, index).squeeze(0), dim=-1)  # [..., V]
+                choices[strategy.divergence] = divergence, chosen, _difference(mature_log_probs, premature)
             divergence, chosen, difference = choices[strategy.divergence]
-            yield Contrast(strategy._score(mature, difference), chosen, divergence)
+            yield Contrast(strategy._score(mature_log_probs, difference), chosen, divergence)
 
     def __str__(self) -> str:
         layers = self.candidate_premature_layers
