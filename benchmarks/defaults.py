@@ -35,9 +35,11 @@ SWITCHES = {  # the settings that are tried, each off and on; all off is the rel
 PER_TOKEN = " · per token"
 
 
-def strategies(*, few: bool) -> Iterator[str]:
-    """Every combination; `few` leaves out the textbook divergence of exits that are not normed."""
-    for bucket, *settings in itertools.product(BUCKETS, *SWITCHES.values()):
+def strategies(*, vary: Sequence[str], few: bool) -> Iterator[str]:
+    """Every combination of the switches that vary, the others off; `few` leaves out the textbook divergence of
+    exits that are not normed."""
+    positions = [both if name in vary else both[:1] for name, both in SWITCHES.items()]
+    for bucket, *settings in itertools.product(BUCKETS, *positions):
         if not (few and settings[:2] == ["early_exit_norm=false", "divergence=js"]):
             yield f"{bucket}:{','.join(settings)}"
 
@@ -56,7 +58,11 @@ def sample(path: Path, step: int, folder: Path) -> Path:
 
 def run(args: argparse.Namespace) -> None:
     data = sample(args.data, args.every, args.output.parent / f"every-{args.every}")
-    given = [word for text in ("-1", *strategies(few=args.few)) for word in ("--early-exit-layers", text)]
+    given = [
+        word
+        for text in ("-1", *strategies(vary=args.vary or list(SWITCHES), few=args.few))
+        for word in ("--early-exit-layers", text)
+    ]
     command = ["dola", "eval", args.task, "--model-name", args.model, "--data-path", str(data)]
     command += ["--device", "cpu", "--preset", "own", "--output-path", str(args.output), *given]
     if args.shard:
@@ -155,6 +161,7 @@ def main() -> None:
     running.add_argument("--data", type=Path, required=True)
     running.add_argument("--output", type=Path, required=True)
     running.add_argument("--every", type=int, default=4)
+    running.add_argument("--vary", action="append", choices=SWITCHES, help="may be repeated; default: all")
     running.add_argument("--few", action="store_true", help="24 combinations for 32: see strategies()")
     running.add_argument("--shard", metavar="K/N", help="one of N parts of the rows, from 0")
     running.add_argument("--prompts", type=Path)

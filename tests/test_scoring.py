@@ -124,12 +124,14 @@ class Passes:
     """Counts the tokens of every pass, and fails, as a full memory would, where there are too many."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int = 10**9) -> None:
+        self.count = 0
         self.texts: list[str] = []
         forward = TappedTrunk._forward
 
         def counted(trunk: TappedTrunk, ids: torch.Tensor, cache: object):
             if ids.numel() > most:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            self.count += 1
             self.texts += [language_model().tokenizer.decode(row) for row in ids]
             return forward(trunk, ids, cache)
 
@@ -150,6 +152,14 @@ def test_a_question_is_read_once_when_that_pays(monkeypatch: pytest.MonkeyPatch)
     language_model().loglikelihood([(question, answers) for question in questions], [Vanilla()])
     assert sum("of them" in text for text in passes.texts) == 1
     assert sum("sort of" in text for text in passes.texts) == 1
+
+
+def test_short_questions_are_read_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = Passes(monkeypatch)
+    answers = [f" {letter}{letter}" for letter in "abcdefgh"]
+    questions = [SHOTS + f"which {of} them? A:" for of in ("of", "all of", "part of")]
+    language_model().loglikelihood([(question, answers) for question in questions], [Vanilla()])
+    assert passes.count == 1 + 1 + len(questions)  # what all share, the questions, the answers of each
 
 
 @pytest.mark.parametrize("most", [30, 12, 1])

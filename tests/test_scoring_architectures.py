@@ -22,13 +22,14 @@ from tiny_models import TINY, tiny_model
 
 
 def texts(seed: int) -> list[tuple[list[int], int]]:
-    """A trie with a long stem, two stems below it, branches, a repetition and a text inside another."""
+    """A trie with a long stem, three stems of different lengths below it, branches, a repetition and a text
+    inside another."""
     draw = random.Random(seed)
     tokens = lambda count: [draw.randrange(3, 96) for _ in range(count)]  # noqa: E731
     shots = tokens(20)
     made = []
-    for _ in range(2):
-        question = shots + tokens(9)
+    for length in (9, 5, 11):
+        question = shots + tokens(length)
         answers = [tokens(count) for count in (1, 2, 7, 12, 3)]
         answers += [answers[2], answers[2][:4], [*answers[3][:5], *tokens(3)]]
         made += [(question + answer, len(question)) for answer in answers]
@@ -60,7 +61,7 @@ def test_shared_prefixes_change_no_score(name: str) -> None:
             np.testing.assert_allclose(ours[strategy][number], theirs, atol=1e-4, rtol=1e-5)
 
 
-@pytest.mark.parametrize("window", [3, 8, 24])
+@pytest.mark.parametrize("window", [3, 8, 24, 30])
 @pytest.mark.parametrize("name", ["gemma2", "gemma3_text", "mistral", "cohere2", "gpt_oss", "gpt_neo"])
 def test_a_sliding_window_shorter_than_the_prompt_changes_no_score(name: str, window: int) -> None:
     key = "window_size" if name == "gpt_neo" else "sliding_window"

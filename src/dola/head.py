@@ -17,9 +17,9 @@ Projection = Callable[[Tensor], Tensor]
 # and cleared anew at every token, at twice the cost of its arithmetic. 32 MiB is the largest that counts.
 _LARGEST_KEPT_BLOCK = 30 << 20
 
-# Early-exit logits held at once; a contrast makes about six tensors of this size on its way. On a CPU they
-# stay just below the largest block whose memory is handed out again.
-_CHUNK_BYTES = {"cpu": 28 << 20, "cuda": 512 << 20}
+# Early-exit logits held at once. The product makes them twice, and a contrast some six tensors of the size of
+# one position's: on a CPU all of it together stays below what is handed out again.
+_CHUNK_BYTES = {"cpu": 20 << 20, "cuda": 512 << 20}
 # But a product of fewer rows is slow: with a vocabulary of 262,144 it reads gigabytes of weights for each.
 _FEWEST_ROWS = 96
 

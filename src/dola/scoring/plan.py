@@ -6,8 +6,12 @@ from dola.scoring.trie import TokenTrie
 
 # What one more pass costs, in tokens of a pass that runs anyway: the weights are read once more.
 PASS_TOKENS = 32
-# Tokens of a common past that a pass may copy for its rows, for each token of its budget.
+# Tokens of a common past that a pass may copy for its rows, for each token of its budget: of one layer at a
+# time, or of all, where the rows are gone on from.
 _PAST_TOKENS = 32
+_KEPT_TOKENS = 4
+# A pass of more tokens is no cheaper a token.
+_FULL_PASS = 256
 
 
 def worth_a_pass(trie: TokenTrie) -> list[bool]:
@@ -38,10 +42,19 @@ def worth_a_pass(trie: TokenTrie) -> list[bool]:
 def fitting(rows: Sequence[Sequence[int]], budget: int, past: int) -> int:
     """How many of the rows, longest first, go into one pass of at most `budget` tokens: at least one, and as
     long as padding costs less than a pass. All of them go on from a common `past` of so many tokens."""
+    return _fitting(rows, budget, past, held=budget * _PAST_TOKENS)
+
+
+def abreast(stems: Sequence[Sequence[int]], budget: int, past: int) -> int:
+    """The same of stems, whose keys and values are all kept, as each is gone on from."""
+    return _fitting(stems, min(budget, _FULL_PASS), past, held=budget * _KEPT_TOKENS)
+
+
+def _fitting(rows: Sequence[Sequence[int]], budget: int, past: int, *, held: int) -> int:
     width, padding = len(rows[0]), 0
     for count, row in enumerate(rows[1:], start=2):
         padding += width - len(row)
-        too_large = count * width > budget or count * (past + width) > budget * _PAST_TOKENS
+        too_large = count * width > budget or count * (past + width) > held
         if padding > PASS_TOKENS or too_large:
             return count - 1
     return len(rows)

@@ -10,7 +10,7 @@ from transformers import Cache, PreTrainedModel
 from dola.models.budget import Budget
 from dola.models.prefix import Prefix, can_share_prefixes
 from dola.models.trunk import TappedTrunk
-from dola.scoring.plan import fitting, worth_a_pass
+from dola.scoring.plan import abreast, fitting, worth_a_pass
 from dola.scoring.trie import ROOT, TokenTrie
 
 
@@ -40,22 +40,22 @@ class SharedWalk:
         after = self._extend(trie, stem, before)
         self._held = (self._held[0] + [trie.token[node] for node in stem], after)
         worth = worth_a_pass(trie)
-        todo = self._split(trie, worth, trie.stem(ROOT)[-1], after)
+        todo = [(self._split(trie, worth, trie.stem(ROOT)[-1], after), after)]
         while todo:
-            child, before = todo.pop()
-            stem = trie.stem(child)
-            todo += self._split(trie, worth, stem[-1], self._extend(trie, stem, before))
+            stems, before = todo.pop()
+            if stems:
+                afters = self._extend_some(trie, stems, before)
+                todo.append((stems[len(afters) :], before))
+                for stem, after in zip(stems, afters, strict=False):
+                    todo.append((self._split(trie, worth, stem[-1], after), after))
 
-    def _split(
-        self, trie: TokenTrie, worth: Sequence[bool], node: int, before: Prefix
-    ) -> list[tuple[int, Prefix]]:
-        """Read what comes after a node, but for the children that are worth a pass of their own: those are
-        returned."""
+    def _split(self, trie: TokenTrie, worth: Sequence[bool], node: int, before: Prefix) -> list[list[int]]:
+        """Read what comes after a node, but for the stems of the children that are worth a pass: those are
+        returned, the longest first."""
         children = trie.children[node].values()
-        shared = [child for child in children if worth[child]]
         apart = [path for child in children if not worth[child] for path in trie.paths(child)]
         self._run_rows(trie, apart, before)
-        return [(child, before) for child in shared]
+        return sorted((trie.stem(child) for child in children if worth[child]), key=len, reverse=True)
 
     def _begin(self, trie: TokenTrie) -> tuple[list[int], Prefix]:
         """What is left of the root's stem, and the kept beginning before it."""
@@ -85,6 +85,19 @@ class SharedWalk:
             except RuntimeError as error:
                 self._budget.shrink(error, min(size, len(stem)))
 
+    def _extend_some(self, trie: TokenTrie, stems: Sequence[list[int]], before: Prefix) -> list[Prefix]:
+        """The text after `before` with each of the first stems read as well: as many as go side by side."""
+        while True:
+            rows = stems[: abreast(stems, self._budget.size, before.length)]
+            if len(rows) == 1 or not before.can_branch(len(rows[0])):
+                return [self._extend(trie, rows[0], before)]
+            try:
+                cache = before.branches(len(rows))
+                self._read_rows(trie, rows, cache)
+                return Prefix.split(cache, [before.length + len(row) for row in rows])
+            except RuntimeError as error:
+                self._budget.shrink(error, len(rows) * len(rows[0]))
+
     def _read(self, trie: TokenTrie, nodes: Sequence[int], cache: Cache) -> None:
         ids = self._tensor([[trie.token[node] for node in nodes]])
         asked = [at for at, node in enumerate(nodes) if trie.asked[node]]
@@ -104,12 +117,12 @@ class SharedWalk:
                 left = left[1:]
                 continue
             try:
-                self._read_rows(trie, rows, before)
+                self._read_rows(trie, rows, before.rows(len(rows)))
                 left = left[len(rows) :]
             except RuntimeError as error:
                 self._budget.shrink(error, len(rows) * len(rows[0]))
 
-    def _read_rows(self, trie: TokenTrie, rows: Sequence[list[int]], before: Prefix) -> None:
+    def _read_rows(self, trie: TokenTrie, rows: Sequence[list[int]], cache: Cache | None) -> None:
         width = len(rows[0])
         ids = self._tensor([[trie.token[node] for node in row] + [0] * (width - len(row)) for row in rows])
         first = {  # where each node's states are: of a node that several rows share, the first row's will do
@@ -118,9 +131,12 @@ class SharedWalk:
             for at, node in enumerate(rows[row])
             if trie.asked[node]
         }
+        if not first and cache is not None:
+            self._trunk.extend(ids, cache)
+            return
         keep = sorted({at for _, at in first.values()})
         index = {at: place for place, at in enumerate(keep)}
-        hidden = self._trunk.states(ids, cache=before.rows(len(rows)), keep=self._tensor(keep))
+        hidden = self._trunk.states(ids, cache=cache, keep=self._tensor(keep))
         row, place = zip(*((row, index[at]) for row, at in first.values()), strict=True)
         self._sink(list(first), hidden[:, list(row), list(place)])
 
