@@ -36,8 +36,8 @@ PER_TOKEN = " · per token"
 
 
 def strategies(*, vary: Sequence[str], few: bool) -> Iterator[str]:
-    """Every combination of the switches that vary, the others off; `few` leaves out the textbook divergence of
-    exits that are not normed."""
+    """Every combination of the switches that vary, the others off; `few` leaves out the textbook divergence
+    of exits that are not normed."""
     positions = [both if name in vary else both[:1] for name, both in SWITCHES.items()]
     for bucket, *settings in itertools.product(BUCKETS, *positions):
         if not (few and settings[:2] == ["early_exit_norm=false", "divergence=js"]):

@@ -3,31 +3,33 @@
     python benchmarks/score.py                                # SmolLM2, float32, 2 threads, made-up texts
     python benchmarks/score.py --strategy=-1 --strategy=low --strategy=high --memory
     python benchmarks/score.py --requests questions.jsonl     # lines of {"prompt": .., "continuations": [..]}
-    python benchmarks/score.py --released ../DoLa --python ../old/bin/python
+    python benchmarks/score.py --released ../DoLa --python ../old/bin/python --released-model ../smollm2-mha
 
 The slow path does what the released code does: for each strategy and each answer a full forward pass without
 a cache, the head on every position for every layer, a loop over the positions. It stands in for the released
-code's cost; with `--released`, a checkout of that code (and an interpreter that runs it) is timed beside it.
+code's cost; with `--released`, a checkout of that code is timed beside it, in an interpreter that runs it and
+with a folder of the same weights that it can load.
 
-The two take turns: ours scores a window of requests, then the slow path one of them. The ratio, by the
+They take turns: ours scores a window of requests, then each of the others one of them. The ratio, by the
 answer, is the median over the windows but the first, which reads the few-shot prompt, as a run over hundreds
 of questions does once. Scores must agree. Memory is the peak over what the process held with the weights
 loaded, measured in a process of its own.
 """
 
 import argparse
+import functools
 import json
 import multiprocessing
 import random
 import resource
 import statistics
-import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from released import ReleasedCode
 from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax, softmax
 
@@ -36,6 +38,8 @@ from dola.models.parts import take_apart
 
 Request = tuple[str, list[str]]
 Scores = list[list[float]]
+Others = dict[str, Callable[[Request], tuple[float, Scores]]]
+"""By name, what scores one request by all strategies: seconds, and the scores by strategy."""
 
 VOCABULARY = """
 the a one every most people water snow city river old new small bright never always often can will is was
@@ -69,6 +73,14 @@ def requests_of(path: Path | None, count: int) -> list[Request]:
         return made_up_requests(count)
     rows = map(json.loads, path.read_text(encoding="utf-8").splitlines()[:count])
     return [(row["prompt"], row["continuations"]) for row in rows]
+
+
+def timed_slow_path(
+    lm: dola.LanguageModel, strategies: Sequence[dola.Strategy], request: Request
+) -> tuple[float, Scores]:
+    start = time.perf_counter()
+    scores = slow_path(lm, request, strategies)
+    return time.perf_counter() - start, scores
 
 
 def slow_path(lm: dola.LanguageModel, request: Request, strategies: Sequence[dola.Strategy]) -> Scores:
@@ -105,46 +117,53 @@ def _most_divergent(logits: dict[int, Tensor], mature: Tensor, at: int) -> int:
 
 @dataclass
 class Window:
-    """Requests that ours scored together, and one of them by the slow path. Seconds."""
+    """Requests that ours scored together, and one of them by each of the others. Seconds."""
 
     ours_s: float
-    slow_s_per_answer: float
+    others_s_per_answer: dict[str, float]
     questions: int = 0
     answers: int = 0
 
-    @property
-    def ratio(self) -> float:
-        return self.slow_s_per_answer / (self.ours_s / self.answers)
+    def ratio(self, other: str) -> float:
+        return self.others_s_per_answer[other] / (self.ours_s / self.answers)
 
     def __str__(self) -> str:
         each = self.ours_s / self.questions
-        return f"ours {each:.2f} s, slow {each * self.ratio:.2f} s a question, ratio {self.ratio:.1f}"
+        others = (
+            f"{other} {each * self.ratio(other):.2f} s (ratio {self.ratio(other):.1f})"
+            for other in self.others_s_per_answer
+        )
+        return f"a question: ours {each:.2f} s, {', '.join(others)}"
 
 
-def compare(lm: dola.LanguageModel, requests: list[Request], strategies: list[dola.Strategy]) -> None:
-    """One run of ours over all requests; as each window is done, the slow path takes its turn."""
+def compare(
+    requests: list[Request], lm: dola.LanguageModel, strategies: list[dola.Strategy], others: Others
+) -> None:
+    """One run of ours over all requests; as each window is done, each of the others takes its turn."""
     windows: list[Window] = []
-    gap = 0.0
+    gaps = dict.fromkeys(others, 0.0)
     start = time.perf_counter()
     for index, scored in lm.iter_loglikelihood(requests, strategies):
         seconds = time.perf_counter() - start
         if not windows or seconds > TOGETHER_S:
-            started = time.perf_counter()
-            expected = slow_path(lm, requests[index], strategies)
-            slow = time.perf_counter() - started
-            windows.append(Window(seconds, slow / len(requests[index][1])))
+            windows.append(Window(seconds, {}))
             found = [[each.score for each in row] for row in scored.by_strategy]
-            gap = max(gap, _largest_gap(found, expected))
+            for name, other in others.items():
+                took, expected = other(requests[index])
+                windows[-1].others_s_per_answer[name] = took / len(requests[index][1])
+                gaps[name] = max(gaps[name], _largest_gap(found, expected))
         windows[-1].questions += 1
         windows[-1].answers += len(requests[index][1])
         start = time.perf_counter()
     for number, window in enumerate(windows):
         print(f"  {window}{'' if number else ' (few-shot prompt included)'}")
     steady = windows[1:] or windows
-    ratios = [window.ratio for window in steady]
     mean = sum(window.ours_s for window in steady) / sum(window.questions for window in steady)
-    print(f"ours {mean:.2f} s a question; median ratio {statistics.median(ratios):.1f}", end="")
-    print(f" ({min(ratios):.1f} to {max(ratios):.1f}); scores differ by up to {gap:.1g} of 1 + |score|")
+    print(f"ours {mean:.2f} s a question")
+    for name, gap in gaps.items():
+        ratios = [window.ratio(name) for window in steady]
+        print(f"{name}: median ratio {statistics.median(ratios):.1f}", end="")
+        print(f" ({min(ratios):.1f} to {max(ratios):.1f}); scores differ by up to {gap:.1g} of 1 + |score|")
 
 
 def _largest_gap(found: Scores, expected: Scores) -> float:
@@ -169,42 +188,6 @@ def peak_memory(
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
 
 
-RELEASED = """
-import json, sys, time
-sys.path.insert(0, sys.argv[1])
-import torch
-torch.set_num_threads(int(sys.argv[3]))
-from dola import DoLa
-lm = DoLa(sys.argv[2], "cpu", 1)
-(prompt, answers), layers = json.load(sys.stdin)
-mode = ("baseline", "dola-static", "dola")[min(len(layers), 3) - 1]
-early = {"mature_layer": layers[-1] if len(layers) > 1 else None,
-         "premature_layer": layers[0] if len(layers) == 2 else None,
-         "candidate_premature_layers": layers[:-1] if len(layers) > 2 else None}
-start = time.perf_counter()
-for answer in answers:
-    lm.lm_score(prompt, answer, mode=mode, relative_top=0.0, post_softmax=False, **early)
-print(json.dumps(time.perf_counter() - start))
-"""
-
-
-def time_released(args: argparse.Namespace, request: Request, strategies: list[dola.Strategy]) -> None:
-    """The released code on one question, strategy by strategy; `--model` must be a folder it can load."""
-    total = 0.0
-    for strategy in strategies:
-        done = subprocess.run(
-            [args.python, "-c", RELEASED, args.released, args.model, str(args.threads)],
-            input=json.dumps([request, [layer for layer, _ in strategy.exits]]),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        seconds = json.loads(done.stdout.splitlines()[-1])
-        total += seconds
-        print(f"released code, {strategy}: {seconds:.2f} s for a question of {len(request[1])} answers")
-    print(f"released code, all strategies one after another: {total:.2f} s")
-
-
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -215,7 +198,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--requests", type=Path, help="JSON lines of prompt and continuations")
     parser.add_argument("--strategy", action="append", help="may be given several times; default: low")
     parser.add_argument("--memory", action="store_true", help="measure peak memory too")
-    parser.add_argument("--released", help="a checkout of the released code")
+    parser.add_argument("--released", type=Path, help="a checkout of the released code")
+    parser.add_argument("--released-model", help="a folder that it can load; default: --model")
     parser.add_argument("--python", default="python", help="the interpreter that runs the released code")
     return parser.parse_args()
 
@@ -230,14 +214,16 @@ def main() -> None:
     strategies = [dola.parse_strategy(text).resolve(lm.depth) for text in texts]
     requests = requests_of(args.requests, args.questions)
     print(f"{args.model}, {args.threads} threads, {len(requests)} questions, {' and '.join(texts)}")
-    compare(lm, requests, strategies)
+    others: Others = {"slow path": functools.partial(timed_slow_path, lm, strategies)}
+    if args.released:
+        released = ReleasedCode(args.released, args.python, args.released_model or args.model, args.threads)
+        others["released code"] = lambda request: released(*request, strategies)
+    compare(requests, lm, strategies, others)
     if args.memory:
         for which in ("ours", "slow"):
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 peak = pool.apply(peak_memory, (args.model, args.threads, which, requests[0], strategies))
             print(f"peak memory over the weights, {which}: {peak:.2f} GiB")
-    if args.released:
-        time_released(args, requests[0], strategies)
 
 
 if __name__ == "__main__":
