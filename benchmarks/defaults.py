@@ -75,70 +75,88 @@ def run(args: argparse.Namespace) -> None:
 
 
 def table(args: argparse.Namespace) -> None:
-    for path in args.results:
-        ours = json.loads(path.read_text(encoding="utf-8"))["dola"]
-        print(
-            f"\n{ours['settings']['model']}, {ours['settings']['task_title']}, {len(ours['examples'])} rows"
-        )
-        print(_rows(ours))
-        print(_effects(ours))
+    results = [json.loads(path.read_text(encoding="utf-8"))["dola"] for path in args.results]
+    print(_effects(results))
+    for model, its in itertools.groupby(results, key=_model):
+        of_model = list(its)
+        rows = (f"{len(ours['examples'])} rows of {ours['settings']['task_title']}" for ours in of_model)
+        print(f"\n{model}: {', '.join(rows)}\n")
+        print(_rows(of_model))
 
 
-def _rows(ours: Mapping[str, Any]) -> str:
-    """A line a combination: the figures of sums, then those of means per token."""
-    rows = {row["label"]: row for row in ours["rows"]}
+def _model(ours: Mapping[str, Any]) -> str:
+    return str(ours["settings"]["model"])
+
+
+def _columns(ours: Mapping[str, Any]) -> list[str]:
+    """The metrics' names; FACTOR's one is its own."""
     metrics = ours["metrics"]
-    lines = [
-        _line(["bucket", *SWITCHES, *metrics, *(f"{metric} per token" for metric in metrics)]),
-        _line(["---"] * (1 + len(SWITCHES)) + ["---:"] * 2 * len(metrics)),
+    return list(metrics) if len(metrics) > 1 else [ours["settings"]["task_title"]]
+
+
+def _rows(results: Sequence[Mapping[str, Any]]) -> str:
+    """A line a combination: of each result the figures of sums, then those of means per token."""
+    names = [
+        name for ours in results for name in (*_columns(ours), *(f"{n} per token" for n in _columns(ours)))
     ]
-    for label, row in rows.items():
-        if row["kind"] == "variant":
-            continue
-        bucket, _, settings = label.partition(":")
-        on = [
-            "x" if pair[1] in settings else "" for pair in SWITCHES.values() if row["kind"] == "strategy"
-        ] or [""] * len(SWITCHES)
-        both = [row, rows.get(label + PER_TOKEN)]
-        cells = [_cell(each, metric) if each else "" for each in both for metric in metrics]
-        lines.append(_line([bucket if row["kind"] == "strategy" else label, *on, *cells]))
+    lines = [
+        _line(["bucket", *SWITCHES, *names]),
+        _line(["---"] * (1 + len(SWITCHES)) + ["---:"] * len(names)),
+    ]
+    shown = {
+        row["label"]: row["kind"] for ours in results for row in ours["rows"] if row["kind"] != "variant"
+    }
+    for label, kind in sorted(shown.items(), key=lambda item: item[1] == "control"):
+        bucket, _, settings = label.partition(":") if kind == "strategy" else (label, "", "")
+        on = ["x" if pair[1] in settings else "" for pair in SWITCHES.values()]
+        cells = [cell for ours in results for cell in _cells(ours, label)]
+        lines.append(_line([bucket, *on, *cells]))
     return "\n".join(lines)
 
 
-def _cell(row: Mapping[str, Any], metric: str) -> str:
-    """In percent; starred where it differs from vanilla beyond chance."""
-    difference = row["difference"] and row["difference"][metric]
-    beyond = difference and difference["p"] < 0.05 and (difference["low"] > 0 or difference["high"] < 0)
-    return f"{100 * row['measures'][metric]['mean']:.1f}{'*' if beyond else ''}"
+def _cells(ours: Mapping[str, Any], label: str) -> Iterator[str]:
+    """In percent; starred where it differs beyond chance from vanilla that is scored in the same way."""
+    rows = {row["label"]: row for row in ours["rows"]}
+    for scoring in ("", PER_TOKEN):
+        row, vanilla = rows.get(label + scoring), rows["vanilla" + scoring]
+        for metric in ours["metrics"]:
+            star = ""
+            if row and row["difference"]:
+                pair = row["per_example"][metric], vanilla["per_example"][metric]
+                star = "*" if paired_differences([pair], seed=0)[0].distinguishable else ""
+            yield f"{100 * row['measures'][metric]['mean']:.1f}{star}" if row else ""
 
 
-def _effects(ours: Mapping[str, Any]) -> str:
+def _effects(results: Sequence[Mapping[str, Any]]) -> str:
     """What each switch does, on the average of all combinations that have it both ways."""
+    names = [f"{_model(ours)} {name}" for ours in results for name in _columns(ours)]
+    lines = [_line(["switched on", *names]), _line(["---", *("---:" for _ in names)])]
+    effects = (
+        _line([name, *(cell for ours in results for cell in _effect(name, ours))])
+        for name in (*SWITCHES, "mean per token")
+    )
+    return "\n".join([*lines, *effects])
+
+
+def _effect(name: str, ours: Mapping[str, Any]) -> list[str]:
     values = {
         row["label"]: row["per_example"]
         for row in ours["rows"]
         if row["kind"] == "strategy" or row["label"].endswith(PER_TOKEN)
     }
     sums = [label for label in values if ":" in label and not label.endswith(PER_TOKEN)]
-    found = ["", _line(["switched on", *ours["metrics"]]), _line(["---", *("---:" for _ in ours["metrics"])])]
-    for name, (off, on) in SWITCHES.items():
+    pairs = [(label + PER_TOKEN, label) for label in sums]
+    if name in SWITCHES:
+        off, on = SWITCHES[name]
         pairs = [(label.replace(off, on), label) for label in sums if off in label]
-        both_ways = [pair for pair in pairs if pair[0] in values]
-        if both_ways:
-            found.append(_effect(name, both_ways, values, ours["metrics"]))
-    by_token = [(label + PER_TOKEN, label) for label in sums]
-    found.append(_effect("mean per token", by_token, values, ours["metrics"]))
-    return "\n".join(found)
-
-
-def _effect(
-    name: str, pairs: Sequence[tuple[str, str]], values: Mapping[str, Any], metrics: Sequence[str]
-) -> str:
+    both_ways = [pair for pair in pairs if pair[0] in values]
+    if not both_ways:
+        return [""] * len(ours["metrics"])
     columns = [
-        tuple(np.mean([values[pair[side]][metric] for pair in pairs], axis=0).tolist() for side in (0, 1))
-        for metric in metrics
+        tuple(np.mean([values[pair[side]][metric] for pair in both_ways], axis=0).tolist() for side in (0, 1))
+        for metric in ours["metrics"]
     ]
-    return _line([name, *(_shown(each) for each in paired_differences(columns, seed=0))])
+    return [_shown(each) for each in paired_differences(columns, seed=0)]
 
 
 def _shown(found: Difference) -> str:
