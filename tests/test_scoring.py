@@ -16,8 +16,10 @@ from transformers import PreTrainedTokenizerFast
 
 from dola import LanguageModel
 from dola.errors import DataError, StrategyError
+from dola.models.prefix import Prefix
 from dola.models.trunk import TappedTrunk
 from dola.scoring import loglikelihood as module
+from dola.scoring import queries
 from dola.scoring.result import Scored
 from dola.strategies import DoLa, DoLaStatic, Vanilla
 from slow_scoring import STRATEGIES, expected
@@ -36,6 +38,12 @@ REQUESTS: Requests = [
 @functools.cache
 def language_model(model_type: str = "llama") -> LanguageModel:
     return tiny_language_model(model_type)
+
+
+def three_questions() -> Requests:
+    """Each is worth a pass of its own, as it has many answers."""
+    answers = [f" {letter}{letter}" for letter in "abcdefgh"]
+    return [(SHOTS + f"which {of} them? A:", answers) for of in ("of", "all of", "part of")]
 
 
 def token_scores(scored: Scored) -> list[list[tuple[float, ...]]]:
@@ -156,10 +164,8 @@ def test_a_question_is_read_once_when_that_pays(monkeypatch: pytest.MonkeyPatch)
 
 def test_short_questions_are_read_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     passes = Passes(monkeypatch)
-    answers = [f" {letter}{letter}" for letter in "abcdefgh"]
-    questions = [SHOTS + f"which {of} them? A:" for of in ("of", "all of", "part of")]
-    language_model().loglikelihood([(question, answers) for question in questions], [Vanilla()])
-    assert passes.count == 1 + 1 + len(questions)  # what all share, the questions, the answers of each
+    language_model().loglikelihood(three_questions(), [Vanilla()])
+    assert passes.count == 1 + 1 + 3  # what all share, the questions, the answers of each
 
 
 @pytest.mark.parametrize("most", [30, 12, 1])
@@ -200,6 +206,52 @@ def test_a_full_memory_halves_the_head_too(monkeypatch: pytest.MonkeyPatch) -> N
     theirs = one_by_one()
     counting_projection(monkeypatch, most=20)
     assert_same(language_model().loglikelihood(REQUESTS, STRATEGIES), theirs)
+
+
+@pytest.mark.parametrize("failures", [1, 4, 5])
+def test_what_waits_for_a_full_head_is_answered_in_the_end(
+    monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    requests = three_questions()
+    theirs = language_model().loglikelihood(requests, STRATEGIES)
+    monkeypatch.setattr(queries, "_GATHERED", 8)  # so that the trunk's passes go on meanwhile
+    left = [failures]
+    made = module.projection_of
+
+    def projection_of(parts):
+        project = made(parts)
+
+        def failing(hidden: torch.Tensor) -> torch.Tensor:
+            if left[0]:
+                left[0] -= 1
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            return project(hidden)
+
+        return failing
+
+    monkeypatch.setattr(module, "projection_of", projection_of)
+    assert_same(language_model().loglikelihood(requests, STRATEGIES), theirs)
+    assert left == [0]
+
+
+def test_stems_that_do_not_fit_side_by_side_are_read_one_by_one_and_nothing_else_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    theirs = language_model().loglikelihood(three_questions(), STRATEGIES)
+    split = Prefix.split
+    tried: list[int] = []
+
+    def failing_once(cache, lengths: Sequence[int]) -> list[Prefix]:
+        tried.append(len(lengths))
+        if len(tried) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return split(cache, lengths)
+
+    monkeypatch.setattr(Prefix, "split", failing_once)
+    passes = Passes(monkeypatch)
+    assert_same(language_model().loglikelihood(three_questions(), STRATEGIES), theirs)
+    assert tried == [3]
+    assert passes.count == 1 + 1 + 3 + 3  # what all share, in vain, the questions, the answers of each
 
 
 def test_every_place_is_projected_once_for_all_strategies(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Pure functions on early-exit log-probabilities `[..., V]`: how far apart, which layer, which tokens."""
+"""Pure functions on early-exit logits `[..., V]`: how far apart, which layer, which tokens."""
 
 from dola.contrast.divergence import (
     DIVERGENCES,

@@ -82,7 +82,8 @@ def released_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
 
     Returns:
         Divergence in nats `[...]`, in [0, inf); finite even where the true value is not (a token that is
-        possible on one side only). Source: `dola.py` of voidism/DoLa, equation 3 of the paper.
+        possible on one side only), and a token less than e^-60 as likely as its row's likeliest on either
+        side adds nothing. Source: `dola.py` of voidism/DoLa, equation 3 of the paper.
     """
     a, p, p_below = _roots(p_logits)
     b, q, q_below = _roots(q_logits)

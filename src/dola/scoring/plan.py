@@ -6,12 +6,12 @@ from dola.scoring.trie import TokenTrie
 
 # What one more pass costs, in tokens of a pass that runs anyway: the weights are read once more.
 PASS_TOKENS = 32
-# Tokens of a common past that a pass may copy for its rows, for each token of its budget: of one layer at a
-# time, or of all, where the rows are gone on from.
+# Tokens of a common past that a pass may copy for its rows, a layer at a time, for each token of its budget.
 _PAST_TOKENS = 32
-_KEPT_TOKENS = 4
-# A pass of more tokens is no cheaper a token.
+# Tokens of a pass over stems: on a CPU, a pass of more is no cheaper a token.
 _FULL_PASS = 256
+# Tokens of stems and their pasts whose keys and values are held together, and twice while they are parted.
+KEPT_TOKENS = 4096
 
 
 def worth_a_pass(trie: TokenTrie) -> list[bool]:
@@ -45,9 +45,9 @@ def fitting(rows: Sequence[Sequence[int]], budget: int, past: int) -> int:
     return _fitting(rows, budget, past, held=budget * _PAST_TOKENS)
 
 
-def abreast(stems: Sequence[Sequence[int]], budget: int, past: int) -> int:
-    """The same of stems, whose keys and values are all kept, as each is gone on from."""
-    return _fitting(stems, min(budget, _FULL_PASS), past, held=budget * _KEPT_TOKENS)
+def abreast(stems: Sequence[Sequence[int]], budget: int, past: int, *, kept: int) -> int:
+    """The same of stems that are each gone on from: keys and values are kept of `kept` tokens at most."""
+    return _fitting(stems, min(budget, _FULL_PASS), past, held=kept)
 
 
 def _fitting(rows: Sequence[Sequence[int]], budget: int, past: int, *, held: int) -> int:

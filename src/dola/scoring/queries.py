@@ -86,7 +86,10 @@ class QueryHeads:
                 self._answer(nodes[part], hidden[:, part])
                 start = part.stop
             except RuntimeError as error:
+                # A walk that takes this for its own lack of memory sends its own nodes again, no others.
+                self._waiting = [(nodes[start:], hidden[:, start:])]
                 self._positions.shrink(error, len(nodes[part]))
+                self._waiting = []
 
     def _answer(self, nodes: Sequence[int], hidden: Tensor) -> None:
         with torch.inference_mode():

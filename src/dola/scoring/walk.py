@@ -10,7 +10,7 @@ from transformers import Cache, PreTrainedModel
 from dola.models.budget import Budget
 from dola.models.prefix import Prefix, can_share_prefixes
 from dola.models.trunk import TappedTrunk
-from dola.scoring.plan import abreast, fitting, worth_a_pass
+from dola.scoring.plan import KEPT_TOKENS, abreast, fitting, worth_a_pass
 from dola.scoring.trie import ROOT, TokenTrie
 
 
@@ -30,6 +30,7 @@ class SharedWalk:
         self._model = model
         self._trunk = trunk
         self._budget = budget
+        self._kept = Budget(KEPT_TOKENS)
         self._sink = sink
         self._device = _input_device(model)
         self._held: tuple[list[int], Prefix] = ([], Prefix.empty(model))
@@ -44,10 +45,20 @@ class SharedWalk:
         while todo:
             stems, before = todo.pop()
             if stems:
-                afters = self._extend_some(trie, stems, before)
-                todo.append((stems[len(afters) :], before))
-                for stem, after in zip(stems, afters, strict=False):
-                    todo.append((self._split(trie, worth, stem[-1], after), after))
+                todo += self._go_on(trie, worth, stems, before)
+
+    def _go_on(
+        self, trie: TokenTrie, worth: Sequence[bool], stems: list[list[int]], before: Prefix
+    ) -> list[tuple[list[list[int]], Prefix]]:
+        """Read some stems, and what comes after each but for the stems below: those, and the ones that were
+        not read, are returned with what comes before them."""
+        afters = self._extend_some(trie, stems, before)
+        left = [(rest, before)] if (rest := stems[len(afters) :]) else []
+        for stem in stems[: len(afters)]:
+            after = afters.pop(0)  # let go of as soon as nothing is left to read after it
+            if below := self._split(trie, worth, stem[-1], after):
+                left.append((below, after))
+        return left
 
     def _split(self, trie: TokenTrie, worth: Sequence[bool], node: int, before: Prefix) -> list[list[int]]:
         """Read what comes after a node, but for the stems of the children that are worth a pass: those are
@@ -87,16 +98,21 @@ class SharedWalk:
 
     def _extend_some(self, trie: TokenTrie, stems: Sequence[list[int]], before: Prefix) -> list[Prefix]:
         """The text after `before` with each of the first stems read as well: as many as go side by side."""
+        width = len(stems[0])
         while True:
-            rows = stems[: abreast(stems, self._budget.size, before.length)]
-            if len(rows) == 1 or not before.can_branch(len(rows[0])):
-                return [self._extend(trie, rows[0], before)]
+            rows = stems[: abreast(stems, self._budget.size, before.length, kept=self._kept.size)]
+            if len(rows) == 1 or not before.can_branch(width):
+                break
             try:
-                cache = before.branches(len(rows))
-                self._read_rows(trie, rows, cache)
-                return Prefix.split(cache, [before.length + len(row) for row in rows])
+                return self._extend_abreast(trie, rows, before)
             except RuntimeError as error:
-                self._budget.shrink(error, len(rows) * len(rows[0]))
+                self._kept.shrink(error, len(rows) * (before.length + width))
+        return [self._extend(trie, stems[0], before)]
+
+    def _extend_abreast(self, trie: TokenTrie, rows: Sequence[list[int]], before: Prefix) -> list[Prefix]:
+        cache = before.branches(len(rows))
+        self._read_rows(trie, rows, cache)
+        return Prefix.split(cache, [before.length + len(row) for row in rows])
 
     def _read(self, trie: TokenTrie, nodes: Sequence[int], cache: Cache) -> None:
         ids = self._tensor([[trie.token[node] for node in nodes]])
