@@ -21,7 +21,6 @@ import functools
 import json
 import multiprocessing
 import random
-import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -180,12 +179,18 @@ def peak_memory(
     """GiB over the weights for one question (the slow path: one answer). Run in a process of its own."""
     torch.set_num_threads(threads)
     lm = dola.load(name, dtype="float32", device="cpu")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _peak_kib()
     if which == "ours":
         lm.loglikelihood([request], strategies)
     else:
         slow_path(lm, (request[0], request[1][:1]), strategies)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
+    return (_peak_kib() - before) / 2**20
+
+
+def _peak_kib() -> int:
+    """What this process held at most. (`getrusage` would count what its parent held when it was started.)"""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.split("VmHWM:")[1].split()[0])
 
 
 def parse_arguments() -> argparse.Namespace:
