@@ -208,6 +208,19 @@ def test_a_full_memory_halves_the_head_too(monkeypatch: pytest.MonkeyPatch) -> N
     assert_same(language_model().loglikelihood(REQUESTS, STRATEGIES), theirs)
 
 
+def test_stems_side_by_side_may_hold_no_place_that_is_asked() -> None:
+    """Two subjects, several questions on each: nothing is asked before a question's end."""
+    answers = [f" {letter}{letter}" for letter in "abcdefgh"]
+    subjects = ("of the sea and its many fish", "by night the stars are bright")
+    asked = [f"{subject}, {word}? A:" for subject in subjects for word in ("how", "why", "may it be")]
+    requests = [(SHOTS + question, answers) for question in asked]
+    lm = language_model()
+    assert_same(
+        lm.loglikelihood(requests, STRATEGIES),
+        [lm.loglikelihood([request], STRATEGIES)[0] for request in requests],
+    )
+
+
 @pytest.mark.parametrize("failures", [1, 4, 5])
 def test_what_waits_for_a_full_head_is_answered_in_the_end(
     monkeypatch: pytest.MonkeyPatch, failures: int

@@ -64,7 +64,7 @@ def _roots(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     below = logits - logits.amax(-1, keepdim=True)
     floored = below.clamp(min=_LOWEST_CURVED)
     below = below.neg_().add_(floored).clamp_(max=_LARGEST_LOG_RATIO)
-    roots = floored.mul_(0.5 / LN_2).exp2_()  # a fifth of the time of exp for the same digits
+    roots = floored.mul_(0.5 / LN_2).exp2_()  # two thirds of the time of exp
     probabilities = roots * roots
     total = probabilities.sum(-1, keepdim=True)
     torch.threshold_(probabilities, _LIGHTEST, 0.0)
@@ -82,8 +82,8 @@ def released_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
 
     Returns:
         Divergence in nats `[...]`, in [0, inf); finite even where the true value is not (a token that is
-        possible on one side only), and a token less than e^-60 as likely as its row's likeliest on either
-        side adds nothing. Source: `dola.py` of voidism/DoLa, equation 3 of the paper.
+        possible on one side only). On each side, tokens less than e^-60 as likely as the likeliest have no
+        weight. Source: `dola.py` of voidism/DoLa, equation 3 of the paper.
     """
     a, p, p_below = _roots(p_logits)
     b, q, q_below = _roots(q_logits)

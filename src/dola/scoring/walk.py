@@ -41,11 +41,10 @@ class SharedWalk:
         after = self._extend(trie, stem, before)
         self._held = (self._held[0] + [trie.token[node] for node in stem], after)
         worth = worth_a_pass(trie)
-        todo = [(self._split(trie, worth, trie.stem(ROOT)[-1], after), after)]
+        stems = self._split(trie, worth, trie.stem(ROOT)[-1], after)
+        todo = [(stems, after)] if stems else []
         while todo:
-            stems, before = todo.pop()
-            if stems:
-                todo += self._go_on(trie, worth, stems, before)
+            todo += self._go_on(trie, worth, *todo.pop())
 
     def _go_on(
         self, trie: TokenTrie, worth: Sequence[bool], stems: list[list[int]], before: Prefix
