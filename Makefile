@@ -12,7 +12,7 @@ RUN = $(VENV)/bin/python -m
 EXTRAS = dev,ray,serve,lens,lm-eval,judge
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo test lint types layers check bench constraints clean
+.PHONY: help setup demo test explore lint types layers check bench constraints clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -32,6 +32,9 @@ demo: $(READY) ## answer a few questions with and without DoLa, on an embedded m
 
 test: $(READY) ## run the tests (ARGS="-k tap" chooses)
 	$(RUN) pytest $(ARGS)
+
+explore: $(READY) ## run the property tests (hypothesis) on new, random cases, thousands of each
+	$(RUN) pytest -m hypothesis --hypothesis-profile=explore $(ARGS)
 
 lint: $(READY) ## ruff: rules and format
 	$(RUN) ruff check

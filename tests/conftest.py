@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Before anything imports torch, which reads it once: sums over other numbers of threads round differently.
 os.environ["OMP_NUM_THREADS"] = "2"
@@ -18,6 +19,12 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would every program that
 # they start to interrupt it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The same cases for everybody and every time: a change is not refused for what another one broke. `make
+# explore` draws new ones, and many more. No test measures time, so none has a deadline.
+settings.register_profile("repeatable", max_examples=200, derandomize=True, deadline=None)
+settings.register_profile("explore", max_examples=5_000, deadline=None)
+settings.load_profile("repeatable")
 
 BESIDE_THE_CHECKOUT = Path(__file__).resolve().parent.parent.parent / "shared"
 

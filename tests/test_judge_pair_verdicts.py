@@ -116,7 +116,7 @@ def reviews(draw: st.DrawFn) -> tuple[Form, list[tuple[str | None, str | None]]]
     return form, draw(st.lists(st.tuples(reply, reply), min_size=1, max_size=6))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(reviews())
 def test_calling_the_models_the_other_way_round_mirrors_every_figure(
     review: tuple[Form, list[tuple[str | None, str | None]]],
@@ -144,7 +144,7 @@ def test_calling_the_models_the_other_way_round_mirrors_every_figure(
         assert theirs.scores.difference.interval.mean == pytest.approx(-ours.scores.difference.interval.mean)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(reviews())
 def test_no_verdict_is_ever_left_out(review: tuple[Form, list[tuple[str | None, str | None]]]) -> None:
     form, replies = review

@@ -142,7 +142,7 @@ def test_a_row_ends_with_its_end_of_sequence_whatever_its_neighbours_do(lm: dola
         assert after.finish_reason == ("stop" if end in before.token_ids else "length")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     text=st.text(alphabet="ab:Q\n é", max_size=30),
     stop=st.lists(st.text(alphabet="ab:Q\n é", min_size=1, max_size=4), min_size=1, max_size=3),
@@ -161,7 +161,7 @@ def test_streamed_text_is_the_text_up_to_the_first_stop_string(
     assert "".join(heard) == cut_at_stop(text, stop)[0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     text=st.text(alphabet="ab:Q\n é漢", min_size=1, max_size=30),
     stop=st.lists(st.text(alphabet="ab:Q\n é漢", min_size=1, max_size=4), min_size=1, max_size=3),

@@ -66,7 +66,7 @@ def one_by_one(model_type: str = "llama") -> list[Scored]:
 TEXT = st.text("abc ", min_size=1, max_size=8)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     beginning=st.text("ab", max_size=20),
     rest=st.lists(st.tuples(TEXT, st.lists(TEXT, min_size=1, max_size=5)), min_size=1, max_size=4),

@@ -34,7 +34,6 @@ def exits_of_logits(draw: st.DrawFn) -> np.ndarray:
 
 
 @given(logits=exits_of_logits(), name=st.sampled_from(["released", "js"]), post_softmax=st.booleans())
-@settings(max_examples=150, deadline=None)
 def test_dola_contrasts_with_the_layer_that_diverges_most(
     *, logits: np.ndarray, name: str, post_softmax: bool
 ) -> None:
@@ -58,14 +57,15 @@ def assert_scores(
     )
     margin = oracle.log_softmax(mature) - oracle.log_softmax(mature).max() - math.log(alpha or 1e-300)
     decided = np.abs(margin) > 1e-3  # a token on the very edge of the constraint may fall on either side
-    largest = np.abs(expected[np.isfinite(expected)]).max(initial=1.0)  # a float32 sum is no finer than that
+    # A float32 difference of log-probabilities is no finer than they are, however small it comes out.
+    largest = max(np.ptp(mature), np.ptp(premature), 1.0)
     np.testing.assert_allclose(
         found.numpy()[decided], expected[decided], rtol=1e-5, atol=1e-4 + 1e-7 * largest
     )
 
 
 @given(logits=exits_of_logits(), alpha=st.sampled_from([0.0, 0.1, 0.5, 1.0]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_static_is_dynamic_with_one_candidate(logits: np.ndarray, alpha: float) -> None:
     two = torch.from_numpy(logits[-2:])
     static = DoLaStatic(0, alpha=alpha).resolve(DEPTH).contrast(two)
@@ -74,7 +74,7 @@ def test_static_is_dynamic_with_one_candidate(logits: np.ndarray, alpha: float) 
 
 
 @given(logits=exits_of_logits(), data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_permuting_the_vocabulary_permutes_the_scores(logits: np.ndarray, data: st.DataObject) -> None:
     tensor = torch.from_numpy(logits)
     order = torch.tensor(data.draw(st.permutations(range(tensor.shape[1]))))

@@ -7,6 +7,7 @@ import math
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,6 +78,19 @@ def test_the_shares_of_the_true_and_of_the_false_answers_add_up_to_one(
     assert mc2(true, false) + mc2(false, true) == pytest.approx(1.0)
 
 
+@given(sides(WILD))
+def test_the_released_figure_leaves_the_unit_interval_by_no_more_than_its_rounding(
+    scores: tuple[list[float], list[float]],
+) -> None:
+    assert 0.0 <= released_mc2(*scores).value <= 1.0 + 1e-15
+
+
+def test_the_released_figure_is_rounded_as_the_released_sum_is() -> None:
+    true, false = [0.0, -1 / 3, 1.2], [-36.0]
+    shares = np.exp(true) / (sum(np.exp(true)) + sum(np.exp(false)))
+    assert released_mc2(true, false).value == sum(shares) > 1.0 == mc2(true, false)
+
+
 @given(sides(WILD), st.data())
 def test_every_metric_is_in_the_unit_interval_and_blind_to_the_answers_order(
     scores: tuple[list[float], list[float]], data: st.DataObject
@@ -85,7 +99,7 @@ def test_every_metric_is_in_the_unit_interval_and_blind_to_the_answers_order(
     best = data.draw(st.integers(0, len(true) - 1))
     places = data.draw(st.permutations(range(len(true))))
     measured = measure(true, false, best)
-    assert all(0.0 <= measured[metric] <= 1.0 for metric in (*TASK.metrics, "MC2_released"))
+    assert all(0.0 <= measured[metric] <= 1.0 for metric in TASK.metrics)
     shuffled = measure([true[i] for i in places], data.draw(st.permutations(false)), places.index(best))
     assert shuffled == pytest.approx(measured)
 

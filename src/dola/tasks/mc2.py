@@ -38,7 +38,8 @@ def mc2(true: Sequence[float], false: Sequence[float]) -> float:
 
 def released_mc2(true: Sequence[float], false: Sequence[float]) -> ReleasedMC2:
     """MC2 with the released script's floating-point behaviour. A side of nothing but -inf, on which that one
-    never ends, counts as probability 0."""
+    never ends, counts as probability 0. Shares are rounded before they are added, as there: it may come out a
+    few units of the last place above 1."""
     of_true, halved_true = _released_probabilities(true)
     of_false, halved_false = _released_probabilities(false)
     total = sum(of_true) + sum(of_false)
