@@ -16,7 +16,6 @@ from transformers import PreTrainedTokenizerFast
 
 from dola import LanguageModel
 from dola.errors import DataError, StrategyError
-from dola.models.prefix import Prefix
 from dola.models.trunk import TappedTrunk
 from dola.scoring import loglikelihood as module
 from dola.scoring import queries
@@ -65,15 +64,21 @@ def one_by_one(model_type: str = "llama") -> list[Scored]:
 
 TEXT = st.text("abc ", min_size=1, max_size=8)
 
+# Branches are one row for the first, and rows of a batch for the second, whose attention goes by columns.
+BOTH_WAYS = pytest.mark.parametrize("model_type", ["llama", "bloom"])
 
+
+@BOTH_WAYS
 @settings(max_examples=25)
 @given(
     beginning=st.text("ab", max_size=20),
     rest=st.lists(st.tuples(TEXT, st.lists(TEXT, min_size=1, max_size=5)), min_size=1, max_size=4),
     batch_tokens=st.integers(1, 64),
 )
-def test_any_requests_score_as_one_full_forward_pass_a_text(beginning, rest, batch_tokens) -> None:
-    lm = language_model()
+def test_any_requests_score_as_one_full_forward_pass_a_text(
+    model_type, beginning, rest, batch_tokens
+) -> None:
+    lm = language_model(model_type)
     requests = [(beginning + prompt, continuations) for prompt, continuations in rest]
     found = lm.loglikelihood(requests, STRATEGIES, batch_tokens=batch_tokens)
     for (prompt, continuations), scored in zip(requests, found, strict=True):
@@ -136,45 +141,61 @@ class Passes:
         self.texts: list[str] = []
         forward = TappedTrunk._forward
 
-        def counted(trunk: TappedTrunk, ids: torch.Tensor, cache: object):
+        def counted(trunk: TappedTrunk, ids: torch.Tensor, cache: object, tree: object = None):
             if ids.numel() > most:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
             self.count += 1
             self.texts += [language_model().tokenizer.decode(row) for row in ids]
-            return forward(trunk, ids, cache)
+            return forward(trunk, ids, cache, tree)
 
         monkeypatch.setattr(TappedTrunk, "_forward", counted)
 
 
+@BOTH_WAYS
 @pytest.mark.parametrize("batch_tokens", [1000, 40])
-def test_what_all_texts_share_is_read_once(monkeypatch: pytest.MonkeyPatch, batch_tokens: int) -> None:
+def test_what_all_texts_share_is_read_once(
+    monkeypatch: pytest.MonkeyPatch, model_type: str, batch_tokens: int
+) -> None:
     passes = Passes(monkeypatch)
-    language_model().loglikelihood(REQUESTS, [Vanilla()], batch_tokens=batch_tokens)
-    assert sum("Q: red? A: bl" in text for text in passes.texts) == 1
+    language_model(model_type).loglikelihood(REQUESTS, [Vanilla()], batch_tokens=batch_tokens)
+    assert sum(text.count("Q: red? A: bl") for text in passes.texts) == 1
 
 
-def test_a_question_is_read_once_when_that_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+@BOTH_WAYS
+def test_a_question_is_read_once_when_that_pays(monkeypatch: pytest.MonkeyPatch, model_type: str) -> None:
     passes = Passes(monkeypatch)
     answers = [f" {letter}{letter}" for letter in "abcdefgh"]
     questions = [SHOTS + "which of them? A:", SHOTS + "what sort of thing? A:"]
-    language_model().loglikelihood([(question, answers) for question in questions], [Vanilla()])
-    assert sum("of them" in text for text in passes.texts) == 1
-    assert sum("sort of" in text for text in passes.texts) == 1
+    language_model(model_type).loglikelihood([(question, answers) for question in questions], [Vanilla()])
+    assert sum(text.count("of them") for text in passes.texts) == 1
+    assert sum(text.count("sort of") for text in passes.texts) == 1
 
 
-def test_short_questions_are_read_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_questions_and_answers_are_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     passes = Passes(monkeypatch)
     language_model().loglikelihood(three_questions(), [Vanilla()])
-    assert passes.count == 1 + 1 + 3  # what all share, the questions, the answers of each
+    assert passes.count == 2  # what all share, and the rest
+    assert passes.texts[1] == "".join(f"{of} them? A: abcdefgh" for of in ("of", "all of", "part of"))
 
 
+def test_a_question_too_large_for_one_pass_is_read_before_its_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passes = Passes(monkeypatch)
+    requests = three_questions()
+    found = language_model().loglikelihood(requests, STRATEGIES, batch_tokens=24)
+    assert all(len(text) <= 24 for text in passes.texts)
+    assert_same(found, [language_model().loglikelihood([request], STRATEGIES)[0] for request in requests])
+
+
+@BOTH_WAYS
 @pytest.mark.parametrize("most", [30, 12, 1])
 def test_a_full_memory_halves_the_passes_and_changes_no_score(
-    monkeypatch: pytest.MonkeyPatch, most: int
+    monkeypatch: pytest.MonkeyPatch, model_type: str, most: int
 ) -> None:
-    theirs = one_by_one()
+    theirs = one_by_one(model_type)
     Passes(monkeypatch, most)
-    assert_same(language_model().loglikelihood(REQUESTS, STRATEGIES), theirs)
+    assert_same(language_model(model_type).loglikelihood(REQUESTS, STRATEGIES), theirs)
 
 
 def test_a_memory_that_holds_not_even_one_token_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,13 +229,14 @@ def test_a_full_memory_halves_the_head_too(monkeypatch: pytest.MonkeyPatch) -> N
     assert_same(language_model().loglikelihood(REQUESTS, STRATEGIES), theirs)
 
 
-def test_stems_side_by_side_may_hold_no_place_that_is_asked() -> None:
+@BOTH_WAYS
+def test_a_subtree_may_begin_with_places_that_nobody_asks(model_type: str) -> None:
     """Two subjects, several questions on each: nothing is asked before a question's end."""
     answers = [f" {letter}{letter}" for letter in "abcdefgh"]
     subjects = ("of the sea and its many fish", "by night the stars are bright")
     asked = [f"{subject}, {word}? A:" for subject in subjects for word in ("how", "why", "may it be")]
     requests = [(SHOTS + question, answers) for question in asked]
-    lm = language_model()
+    lm = language_model(model_type)
     assert_same(
         lm.loglikelihood(requests, STRATEGIES),
         [lm.loglikelihood([request], STRATEGIES)[0] for request in requests],
@@ -245,26 +267,6 @@ def test_what_waits_for_a_full_head_is_answered_in_the_end(
     monkeypatch.setattr(module, "projection_of", projection_of)
     assert_same(language_model().loglikelihood(requests, STRATEGIES), theirs)
     assert left == [0]
-
-
-def test_stems_that_do_not_fit_side_by_side_are_read_one_by_one_and_nothing_else_is(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    theirs = language_model().loglikelihood(three_questions(), STRATEGIES)
-    split = Prefix.split
-    tried: list[int] = []
-
-    def failing_once(cache, lengths: Sequence[int]) -> list[Prefix]:
-        tried.append(len(lengths))
-        if len(tried) == 1:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return split(cache, lengths)
-
-    monkeypatch.setattr(Prefix, "split", failing_once)
-    passes = Passes(monkeypatch)
-    assert_same(language_model().loglikelihood(three_questions(), STRATEGIES), theirs)
-    assert tried == [3]
-    assert passes.count == 1 + 1 + 3 + 3  # what all share, in vain, the questions, the answers of each
 
 
 def test_every_place_is_projected_once_for_all_strategies(monkeypatch: pytest.MonkeyPatch) -> None:

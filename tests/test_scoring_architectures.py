@@ -61,7 +61,7 @@ def test_shared_prefixes_change_no_score(name: str) -> None:
             np.testing.assert_allclose(ours[strategy][number], theirs, atol=1e-4, rtol=1e-5)
 
 
-@pytest.mark.parametrize("batch_tokens", [16, 40])  # stems one by one, and side by side
+@pytest.mark.parametrize("batch_tokens", [16, 40])
 @pytest.mark.parametrize("window", [3, 8, 24, 30, 31, 32])
 @pytest.mark.parametrize("name", ["gemma2", "gemma3_text", "mistral", "cohere2", "gpt_oss", "gpt_neo"])
 def test_a_sliding_window_shorter_than_the_prompt_changes_no_score(

@@ -5,7 +5,7 @@ One table, by `config.model_type`. To add an architecture, add a line here and o
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 Config = Any  # a transformers configuration: its attributes differ by architecture
@@ -31,6 +31,7 @@ class Layout:
         project_out: a map between the final norm and the head, where the trunk has one.
         scale: the factor on the head's output.
         softcap: the bound c of `c * tanh(logits / c)` on the (scaled) output, or None.
+        hidden_window: some blocks look no further back than so many columns, which their cache does not tell.
     """
 
     trunk: str = "model"
@@ -39,6 +40,7 @@ class Layout:
     project_out: str | None = None
     scale: Callable[[Config], float] = _one
     softcap: Callable[[Config], float | None] = _none
+    hidden_window: bool = False
 
 
 def _logit_scale(config: Config) -> float:
@@ -108,7 +110,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "glm4_moe_lite": _LLAMA,
     "gpt2": _GPT2,
     "gpt_bigcode": _GPT2,
-    "gpt_neo": _GPT2,
+    "gpt_neo": replace(_GPT2, hidden_window=True),
     "gpt_neox": _GPT_NEOX,
     "gpt_neox_japanese": Layout(
         "gpt_neox_japanese", "gpt_neox_japanese.layers", "gpt_neox_japanese.final_layer_norm"

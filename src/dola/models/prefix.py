@@ -98,28 +98,14 @@ class Prefix:
         rows.layers = [_for_rows(layer, count) for layer in self.cache.layers]
         return rows
 
-    def can_branch(self, width: int) -> bool:
-        """Whether rows that are `width` tokens longer can be kept, too: no sliding window lets go of one."""
+    def within_windows(self, width: int) -> bool:
+        """Whether of a text that is `width` tokens longer each still sees all before it: it fits into every
+        sliding window."""
         layers: list[Any] = self.cache.layers
         return all(
             not isinstance(layer, DynamicSlidingWindowLayer) or self.length + width < layer.sliding_window
             for layer in layers
         )
-
-    def branches(self, count: int) -> DynamicCache:
-        """A cache for one pass over `count` rows that go on from here, and are gone on from: see `split`."""
-        branches = self.fork()
-        layers: list[Any] = branches.layers
-        for layer in layers:
-            if layer.is_initialized:
-                layer.keys = layer.keys.expand(count, -1, -1, -1)
-                layer.values = layer.values.expand(count, -1, -1, -1)
-        return branches
-
-    @classmethod
-    def split(cls, branches: DynamicCache, lengths: Sequence[int]) -> list[Self]:
-        """Each row of a cache as a text of its own; `lengths` are theirs without the padding on the right."""
-        return [cls(_one_row(branches, row, length), length) for row, length in enumerate(lengths)]
 
     def cut(self, length: int) -> Self | None:
         """The first `length` tokens alone, or None where a sliding window has let go of some of them."""
@@ -127,21 +113,15 @@ class Prefix:
             return self
         if length == 0 or not all(_holds_all(layer, self.length) for layer in self.cache.layers):
             return None
-        return type(self)(_one_row(self.cache, 0, length), length)
-
-
-def _one_row(cache: DynamicCache, row: int, length: int) -> DynamicCache:
-    """The first `length` tokens of one row, all of which are held."""
-    one = copy.copy(cache)
-    layers: list[Any] = [copy.copy(layer) for layer in cache.layers]
-    for layer in layers:
-        # In memory of their own: a view would keep the longer text, and the other rows, alive.
-        layer.keys = layer.keys[row : row + 1, :, :length].clone()
-        layer.values = layer.values[row : row + 1, :, :length].clone()
-        if isinstance(layer, DynamicSlidingWindowLayer):
-            layer.cumulative_length = length
-    one.layers = layers
-    return one
+        cut = self.fork()
+        layers: list[Any] = cut.layers
+        for layer in layers:
+            # In memory of their own: a view would keep the longer text alive.
+            layer.keys = layer.keys[:, :, :length].clone()
+            layer.values = layer.values[:, :, :length].clone()
+            if isinstance(layer, DynamicSlidingWindowLayer):
+                layer.cumulative_length = length
+        return type(self)(cut, length)
 
 
 def _holds_all(layer: Any, length: int) -> bool:

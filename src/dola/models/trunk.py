@@ -10,6 +10,7 @@ from transformers import Cache
 
 from dola.models.parts import ModelParts
 from dola.models.tap import LayerTap
+from dola.models.tree import TreeArguments
 from dola.strategies import Exit
 
 
@@ -35,7 +36,14 @@ class TappedTrunk:
     ) -> None:
         self._tap.remove()
 
-    def states(self, input_ids: Tensor, *, cache: Cache | None = None, keep: Tensor | None = None) -> Tensor:
+    def states(
+        self,
+        input_ids: Tensor,
+        *,
+        cache: Cache | None = None,
+        keep: Tensor | None = None,
+        tree: TreeArguments | None = None,
+    ) -> Tensor:
         """The head's inputs at the places that `keep` names.
 
         Args:
@@ -43,6 +51,8 @@ class TappedTrunk:
                 causal mask nothing looks there.
             cache: what came before, of batch size B or none; it takes the new tokens in.
             keep: index of positions `[T']`; None keeps all.
+            tree: how the tokens of the one row follow one another (None: each the one to its left), for a
+                trunk that `can_read_trees`.
 
         Returns:
             `[E, B, T', D]`, in the order of `exits`, in the model's dtype.
@@ -50,7 +60,7 @@ class TappedTrunk:
         self._tap.start(0 if keep is None else keep)
         try:
             with torch.inference_mode():
-                final = self._forward(input_ids, cache)
+                final = self._forward(input_ids, cache, tree)
                 return self._tap.stack(self.exits, final if keep is None else final[:, keep])
         finally:
             self._tap.stop()
@@ -60,11 +70,13 @@ class TappedTrunk:
         with torch.inference_mode():
             self._forward(input_ids, cache)
 
-    def _forward(self, input_ids: Tensor, cache: Cache | None) -> Tensor:
+    def _forward(self, input_ids: Tensor, cache: Cache | None, tree: TreeArguments | None = None) -> Tensor:
         # Some trunks (GPT-1) have never heard of a cache, not even by name.
-        cached: dict[str, Any] = {} if cache is None else {"past_key_values": cache}
+        arguments: dict[str, Any] = {} if cache is None else {"past_key_values": cache}
+        if tree is not None:
+            arguments |= tree
         final: Tensor = self.parts.trunk(
-            input_ids=input_ids, use_cache=cache is not None, **cached
+            input_ids=input_ids, use_cache=cache is not None, **arguments
         ).last_hidden_state
         return final
 

@@ -1,6 +1,9 @@
-"""Which shared beginnings are worth a pass of their own, and which paths go into one pass together."""
+"""What goes into one pass: which subtrees of a trie as one row of tokens, or which of its paths as rows."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Self
 
 from dola.scoring.trie import TokenTrie
 
@@ -8,14 +11,58 @@ from dola.scoring.trie import TokenTrie
 PASS_TOKENS = 32
 # Tokens of a common past that a pass may copy for its rows, a layer at a time, for each token of its budget.
 _PAST_TOKENS = 32
-# Tokens of a pass over stems: on a CPU, a pass of more is no cheaper a token.
-_FULL_PASS = 256
-# Tokens of stems and their pasts whose keys and values are held together, and twice while they are parted.
-KEPT_TOKENS = 4096
+# Tokens of a pass over subtrees. One of more is hardly cheaper a token, and holds every one against every
+# other: on a CPU, to read SmolLM2's weights takes as long as to compute 50 tokens.
+_FULL_PASS = {"cpu": 256}
 
 
-def worth_a_pass(trie: TokenTrie) -> list[bool]:
-    """Of every node, as a child: is its stem better read once, in a pass of its own, than by every row below?
+@dataclass(frozen=True)
+class Plan:
+    """Of every node of a trie, as the root of a subtree.
+
+    Attributes:
+        size: how many nodes the subtree has.
+        height: how many levels.
+        worth: where branches are rows, is its stem better read once, in a pass of its own, than by every row?
+    """
+
+    size: list[int]
+    height: list[int]
+    worth: list[bool]
+
+    @classmethod
+    def of(cls, trie: TokenTrie) -> Self:
+        count = len(trie.token)
+        size, height = [1] * count, [1] * count
+        for node in reversed(range(count)):  # a child is younger than its parent
+            for child in trie.children[node].values():
+                size[node] += size[child]
+                height[node] = max(height[node], 1 + height[child])
+        return cls(size, height, _worth_a_pass(trie))
+
+
+def together(sizes: Sequence[int], budget: int, device: str) -> int:
+    """How many subtrees, of so many nodes each, are read in one pass of at most `budget` tokens: 0 where not
+    even the first fits."""
+    full = min(budget, _FULL_PASS.get(device, 2048))
+    total = list(accumulate(sizes))
+    return max(sum(up_to <= full for up_to in total), int(sizes[0] <= budget))
+
+
+def fitting(rows: Sequence[Sequence[int]], budget: int, past: int) -> int:
+    """How many of the rows, longest first, go into one pass of at most `budget` tokens: at least one, and as
+    long as padding costs less than a pass. All of them go on from a common `past` of so many tokens."""
+    width, padding = len(rows[0]), 0
+    for count, row in enumerate(rows[1:], start=2):
+        padding += width - len(row)
+        too_large = count * width > budget or count * (past + width) > budget * _PAST_TOKENS
+        if padding > PASS_TOKENS or too_large:
+            return count - 1
+    return len(rows)
+
+
+def _worth_a_pass(trie: TokenTrie) -> list[bool]:
+    """See `Plan.worth`.
 
     The cheaper of the two, in tokens, is found from the leaves upwards: below a node that is not worth a
     pass nothing is shared, so a short beginning may be worth one for the sake of what follows it.
@@ -37,24 +84,3 @@ def worth_a_pass(trie: TokenTrie) -> list[bool]:
             stem[node] = 1 + sum(min(apart[child], PASS_TOKENS + stem[child]) for child in children)
         worth[node] = paths[node] > 1 and PASS_TOKENS + stem[node] < apart[node]
     return worth
-
-
-def fitting(rows: Sequence[Sequence[int]], budget: int, past: int) -> int:
-    """How many of the rows, longest first, go into one pass of at most `budget` tokens: at least one, and as
-    long as padding costs less than a pass. All of them go on from a common `past` of so many tokens."""
-    return _fitting(rows, budget, past, held=budget * _PAST_TOKENS)
-
-
-def abreast(stems: Sequence[Sequence[int]], budget: int, past: int, *, kept: int) -> int:
-    """The same of stems that are each gone on from: keys and values are kept of `kept` tokens at most."""
-    return _fitting(stems, min(budget, _FULL_PASS), past, held=kept)
-
-
-def _fitting(rows: Sequence[Sequence[int]], budget: int, past: int, *, held: int) -> int:
-    width, padding = len(rows[0]), 0
-    for count, row in enumerate(rows[1:], start=2):
-        padding += width - len(row)
-        too_large = count * width > budget or count * (past + width) > held
-        if padding > PASS_TOKENS or too_large:
-            return count - 1
-    return len(rows)

@@ -64,3 +64,16 @@ class TokenTrie:
             if not branches:
                 found.append(path)
         return found
+
+    def row(self, roots: Sequence[int]) -> tuple[list[int], list[int]]:
+        """All nodes of some subtrees, parents before their children, and the place of each one's parent in
+        that row: -1 for the roots."""
+        nodes: list[int] = []
+        parents: list[int] = []
+        left = [(root, -1) for root in reversed(roots)]
+        while left:
+            node, parent = left.pop()
+            left += [(child, len(nodes)) for child in reversed(self.children[node].values())]
+            nodes.append(node)
+            parents.append(parent)
+        return nodes, parents

@@ -1,4 +1,4 @@
-"""The trunk's way through a trie: every shared beginning once, then its branches side by side."""
+"""The trunk's way through a trie: every shared beginning once, then all that branches from it in one row."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -9,8 +9,9 @@ from transformers import Cache, PreTrainedModel
 
 from dola.models.budget import Budget
 from dola.models.prefix import Prefix, can_share_prefixes
+from dola.models.tree import Tree, can_read_trees
 from dola.models.trunk import TappedTrunk
-from dola.scoring.plan import KEPT_TOKENS, abreast, fitting, worth_a_pass
+from dola.scoring.plan import Plan, fitting, together
 from dola.scoring.trie import ROOT, TokenTrie
 
 
@@ -23,6 +24,9 @@ class Sink(Protocol):
 class SharedWalk:
     """Goes through tries one after another, with a cache; keeps the beginning that the latest all shared.
 
+    What branches is read as a tree in one row, each node once. Where the model does not take a tree, or a
+    sliding window would have to cut into it, branches are rows of a batch, and padded.
+
     Its passes hold at most `budget` tokens; where memory does not suffice, half as many, and so on.
     """
 
@@ -30,8 +34,8 @@ class SharedWalk:
         self._model = model
         self._trunk = trunk
         self._budget = budget
-        self._kept = Budget(KEPT_TOKENS)
         self._sink = sink
+        self._trees = can_read_trees(model, trunk.parts)
         self._device = _input_device(model)
         self._held: tuple[list[int], Prefix] = ([], Prefix.empty(model))
 
@@ -40,32 +44,53 @@ class SharedWalk:
         stem, before = self._begin(trie)
         after = self._extend(trie, stem, before)
         self._held = (self._held[0] + [trie.token[node] for node in stem], after)
-        worth = worth_a_pass(trie)
-        stems = self._split(trie, worth, trie.stem(ROOT)[-1], after)
-        todo = [(stems, after)] if stems else []
+        plan = Plan.of(trie)
+        todo = [(root, after) for root in self._below(trie, plan, trie.stem(ROOT)[-1], after)]
         while todo:
-            todo += self._go_on(trie, worth, *todo.pop())
+            root, before = todo.pop()
+            stem = trie.stem(root)
+            after = self._extend(trie, stem, before)
+            todo += [(root, after) for root in self._below(trie, plan, stem[-1], after)]
 
-    def _go_on(
-        self, trie: TokenTrie, worth: Sequence[bool], stems: list[list[int]], before: Prefix
-    ) -> list[tuple[list[list[int]], Prefix]]:
-        """Read some stems, and what comes after each but for the stems below: those, and the ones that were
-        not read, are returned with what comes before them."""
-        afters = self._extend_some(trie, stems, before)
-        left = [(rest, before)] if (rest := stems[len(afters) :]) else []
-        for stem in stems[: len(afters)]:
-            after = afters.pop(0)  # let go of as soon as nothing is left to read after it
-            if below := self._split(trie, worth, stem[-1], after):
-                left.append((below, after))
-        return left
+    def _below(self, trie: TokenTrie, plan: Plan, node: int, before: Prefix) -> list[int]:
+        """Read what comes after a node, but for the subtrees whose stem is to be read first: their roots are
+        returned."""
+        in_one_row: list[int] = []
+        as_rows: list[int] = []
+        for child in trie.children[node].values():
+            fits = self._trees and before.within_windows(plan.height[child])
+            (in_one_row if fits else as_rows).append(child)
+        short = [path for child in as_rows if not plan.worth[child] for path in trie.paths(child)]
+        self._run_rows(trie, short, before)
+        shared = [child for child in as_rows if plan.worth[child]]
+        return shared + self._run_subtrees(trie, plan, in_one_row, before)
 
-    def _split(self, trie: TokenTrie, worth: Sequence[bool], node: int, before: Prefix) -> list[list[int]]:
-        """Read what comes after a node, but for the stems of the children that are worth a pass: those are
-        returned, the longest first."""
-        children = trie.children[node].values()
-        apart = [path for child in children if not worth[child] for path in trie.paths(child)]
-        self._run_rows(trie, apart, before)
-        return sorted((trie.stem(child) for child in children if worth[child]), key=len, reverse=True)
+    def _run_subtrees(self, trie: TokenTrie, plan: Plan, roots: Sequence[int], before: Prefix) -> list[int]:
+        """Several subtrees, as many in one row as a pass holds. Those that are too large are returned."""
+        left, large = list(roots), []
+        while left:
+            sizes = [plan.size[root] for root in left]
+            count = together(sizes, self._budget.size, self._device.type)
+            if count == 0:
+                large.append(left.pop(0))
+                continue
+            try:
+                self._read_subtrees(trie, left[:count], before)
+                left = left[count:]
+            except RuntimeError as error:
+                self._budget.shrink(error, sum(sizes[:count]))
+        return large
+
+    def _read_subtrees(self, trie: TokenTrie, roots: Sequence[int], before: Prefix) -> None:
+        nodes, parents = trie.row(roots)
+        asked = [at for at, node in enumerate(nodes) if trie.asked[node]]
+        hidden = self._trunk.states(
+            self._tensor([[trie.token[node] for node in nodes]]),
+            cache=before.rows(1),
+            keep=self._tensor(asked),
+            tree=Tree(parents).arguments(before.length, dtype=self._model.dtype, device=self._device),
+        )
+        self._sink([nodes[at] for at in asked], hidden[:, 0])
 
     def _begin(self, trie: TokenTrie) -> tuple[list[int], Prefix]:
         """What is left of the root's stem, and the kept beginning before it."""
@@ -94,24 +119,6 @@ class SharedWalk:
                 return Prefix(cache, before.length + len(stem))
             except RuntimeError as error:
                 self._budget.shrink(error, min(size, len(stem)))
-
-    def _extend_some(self, trie: TokenTrie, stems: Sequence[list[int]], before: Prefix) -> list[Prefix]:
-        """The text after `before` with each of the first stems read as well: as many as go side by side."""
-        width = len(stems[0])
-        while True:
-            rows = stems[: abreast(stems, self._budget.size, before.length, kept=self._kept.size)]
-            if len(rows) == 1 or not before.can_branch(width):
-                break
-            try:
-                return self._extend_abreast(trie, rows, before)
-            except RuntimeError as error:
-                self._kept.shrink(error, len(rows) * (before.length + width))
-        return [self._extend(trie, stems[0], before)]
-
-    def _extend_abreast(self, trie: TokenTrie, rows: Sequence[list[int]], before: Prefix) -> list[Prefix]:
-        cache = before.branches(len(rows))
-        self._read_rows(trie, rows, cache)
-        return Prefix.split(cache, [before.length + len(row) for row in rows])
 
     def _read(self, trie: TokenTrie, nodes: Sequence[int], cache: Cache) -> None:
         ids = self._tensor([[trie.token[node] for node in nodes]])
@@ -146,9 +153,6 @@ class SharedWalk:
             for at, node in enumerate(rows[row])
             if trie.asked[node]
         }
-        if not first and cache is not None:
-            self._trunk.extend(ids, cache)
-            return
         keep = sorted({at for _, at in first.values()})
         index = {at: place for place, at in enumerate(keep)}
         hidden = self._trunk.states(ids, cache=cache, keep=self._tensor(keep))
