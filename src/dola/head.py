@@ -52,8 +52,12 @@ class ContrastiveHead:
         step = max(held, math.ceil(_FEWEST_ROWS / exits))
         for start in range(0, max(rows, 1), step):
             part = hidden[:, start : start + step]
-            logits = self.project(part.reshape(-1, width))  # one product for all exits
-            yield slice(start, start + part.shape[1]), logits.view(exits, part.shape[1], logits.shape[-1])
+            count = part.shape[1]
+            # One product for all exits; kept by nobody here, so that it is gone before the next is made.
+            yield (
+                slice(start, start + count),
+                self.project(part.reshape(-1, width)).unflatten(0, (exits, count)),
+            )
 
     def __call__(self, hidden: Tensor, strategy: Strategy) -> Contrast:
         """Scores of every position.

@@ -99,6 +99,7 @@ class QueryHeads:
                 for start in range(0, count, tile):
                     named = nodes[rows][start : start + tile]
                     self._contrast(named, logits[:, start : start + tile])
+                del logits  # before the next are made
 
     def _contrast(self, nodes: Sequence[int], logits: Tensor) -> None:
         """Every strategy on the logits `[E, r, V]` of r nodes."""
