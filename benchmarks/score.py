@@ -11,9 +11,10 @@ code's cost; with `--released`, a checkout of that code is timed beside it, in a
 with a folder of the same weights that it can load.
 
 They take turns: ours scores a window of requests, then each of the others one of them. The ratio, by the
-answer, is the median over the windows but the first, which reads the few-shot prompt, as a run over hundreds
-of questions does once. Scores must agree. Memory is the peak over what the process held with the weights
-loaded, measured in a process of its own.
+length of prompts and answers together (what a full pass an answer reads), is the median over the windows but
+the first, which reads the few-shot prompt, as a run over hundreds of questions does once. Scores must agree.
+
+Memory is the peak over what the process held with the weights loaded, measured in a process of its own.
 """
 
 import argparse
@@ -119,18 +120,18 @@ class Window:
     """Requests that ours scored together, and one of them by each of the others. Seconds."""
 
     ours_s: float
-    others_s_per_answer: dict[str, float]
+    others_s_per_character: dict[str, float]
     questions: int = 0
-    answers: int = 0
+    characters: int = 0
 
     def ratio(self, other: str) -> float:
-        return self.others_s_per_answer[other] / (self.ours_s / self.answers)
+        return self.others_s_per_character[other] / (self.ours_s / self.characters)
 
     def __str__(self) -> str:
         each = self.ours_s / self.questions
         others = (
             f"{other} {each * self.ratio(other):.2f} s (ratio {self.ratio(other):.1f})"
-            for other in self.others_s_per_answer
+            for other in self.others_s_per_character
         )
         return f"a question: ours {each:.2f} s, {', '.join(others)}"
 
@@ -149,10 +150,10 @@ def compare(
             found = [[each.score for each in row] for row in scored.by_strategy]
             for name, other in others.items():
                 took, expected = other(requests[index])
-                windows[-1].others_s_per_answer[name] = took / len(requests[index][1])
+                windows[-1].others_s_per_character[name] = took / _length(requests[index])
                 gaps[name] = max(gaps[name], _largest_gap(found, expected))
         windows[-1].questions += 1
-        windows[-1].answers += len(requests[index][1])
+        windows[-1].characters += _length(requests[index])
         start = time.perf_counter()
     for number, window in enumerate(windows):
         print(f"  {window}{'' if number else ' (few-shot prompt included)'}")
@@ -163,6 +164,12 @@ def compare(
         ratios = [window.ratio(name) for window in steady]
         print(f"{name}: median ratio {statistics.median(ratios):.1f}", end="")
         print(f" ({min(ratios):.1f} to {max(ratios):.1f}); scores differ by up to {gap:.1g} of 1 + |score|")
+
+
+def _length(request: Request) -> int:
+    """Characters of all texts, each from the prompt's beginning."""
+    prompt, answers = request
+    return sum(len(prompt) + len(answer) for answer in answers)
 
 
 def _largest_gap(found: Scores, expected: Scores) -> float:

@@ -56,7 +56,7 @@ class ContrastiveHead:
             # One product for all exits; kept by nobody here, so that it is gone before the next is made.
             yield (
                 slice(start, start + count),
-                self.project(part.reshape(-1, width)).unflatten(0, (exits, count)),
+                torch.unflatten(self.project(part.reshape(-1, width)), 0, (exits, count)),
             )
 
     def __call__(self, hidden: Tensor, strategy: Strategy) -> Contrast:
