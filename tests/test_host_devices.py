@@ -10,7 +10,8 @@ from accelerate import cpu_offload, disk_offload, dispatch_model
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 import dola
-from dola import DoLa
+from dola import DoLa, Vanilla
+from tiny_language_model import tiny_language_model
 from tiny_models import tiny_model
 
 IDS = torch.tensor([[5, 17, 42, 9]])
@@ -31,6 +32,15 @@ def test_a_device_map_changes_nothing(device_map: str, tmp_path: Path) -> None:
     torch.testing.assert_close(scores(placed), scores(model), rtol=1e-5, atol=1e-5)
 
 
+def place(model: PreTrainedModel, how: str, folder: Path) -> None:
+    if how == "dispatched":
+        dispatch_model(model, {"": "cpu"}, force_hooks=True)
+    elif how == "offloaded to memory":
+        cpu_offload(model, torch.device("cpu"))
+    else:
+        disk_offload(model, folder, torch.device("cpu"))
+
+
 @pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize("how", ["dispatched", "offloaded to memory", "offloaded to disk"])
 def test_a_model_whose_weights_come_and_go_is_contrasted_all_the_same(
@@ -40,12 +50,7 @@ def test_a_model_whose_weights_come_and_go_is_contrasted_all_the_same(
     expected = scores(tiny_model("llama"), strategy)
     model = tiny_model("llama", tie_word_embeddings=False)
     model.load_state_dict(tiny_model("llama").state_dict())
-    if how == "dispatched":
-        dispatch_model(model, {"": "cpu"}, force_hooks=True)
-    elif how == "offloaded to memory":
-        cpu_offload(model, torch.device("cpu"))
-    else:
-        disk_offload(model, tmp_path, torch.device("cpu"))
+    place(model, how, tmp_path)
     with torch.no_grad():
         before = model(IDS).logits
     forwards = {name: vars(module).get("forward") for name, module in model.named_modules()}
@@ -55,3 +60,20 @@ def test_a_model_whose_weights_come_and_go_is_contrasted_all_the_same(
         assert torch.equal(model(IDS).logits, before)
     if how.startswith("offloaded"):
         assert model.lm_head.weight.device.type == "meta"
+
+
+@pytest.mark.parametrize("how", ["dispatched", "offloaded to memory", "offloaded to disk"])
+def test_such_a_model_generates_scores_and_is_traced_all_the_same(how: str, tmp_path: Path) -> None:
+    lm, placed = tiny_language_model(), tiny_language_model()
+    place(placed.model, how, tmp_path)
+    strategies = [Vanilla(), STRATEGY]
+    requests = [("Q: one? A:", [" two.", " three."]), ("Q: one more? A:", [" two."])]
+    for ours, theirs in zip(
+        placed.loglikelihood(requests, strategies), lm.loglikelihood(requests, strategies), strict=True
+    ):
+        assert ours == theirs
+    prompts = ["The sun", "The sun is"]
+    texts = [each.text for each in placed.generate(prompts, STRATEGY, max_new_tokens=6)]
+    assert texts == [each.text for each in lm.generate(prompts, STRATEGY, max_new_tokens=6)]
+    trace, expected = (each.trace("The sun is hot", STRATEGY) for each in (placed, lm))
+    assert trace.tokens == expected.tokens

@@ -19,7 +19,7 @@ from dola.hosts.stopping import StopStrings, cut_at_stop
 from dola.hosts.streaming import CallbackStreamer
 from dola.hosts.transformers import Attachment, attach, attached
 from dola.models.padding import can_pad
-from dola.models.parts import context_of
+from dola.models.parts import context_of, input_device
 from dola.models.prefix import Prefix
 from dola.strategies import Strategy, Vanilla
 
@@ -106,7 +106,7 @@ def generate_batch(
         strategy: resolved for the model.
         prefix: what all rows begin with, read already; at least one token of each row must come after it.
     """
-    inputs: dict[str, Any] = dict(left_padded(rows, int(tokenizer.pad_token_id), model.device))
+    inputs: dict[str, Any] = dict(left_padded(rows, int(tokenizer.pad_token_id), input_device(model)))
     start = inputs["input_ids"].shape[1]
     if prefix is not None:
         padding = [start - len(row.ids) for row in rows for _ in range(settings.num_beams)]

@@ -77,6 +77,13 @@ def context_of(config: Config) -> int | None:
     return context
 
 
+def input_device(model: PreTrainedModel) -> torch.device:
+    """Where token ids go: to the embeddings, of a model spread over several devices; embeddings that are
+    offloaded are on no device, and the host moves what it is given."""
+    device = next(model.get_input_embeddings().parameters()).device
+    return torch.device("cpu") if device.type == "meta" else device
+
+
 def take_apart(model: PreTrainedModel) -> ModelParts:
     """The parts of a causal language model.
 

@@ -13,7 +13,7 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from dola.models.layout import Config
-from dola.models.parts import ModelParts
+from dola.models.parts import ModelParts, input_device
 
 # Rotary embeddings whose frequencies depend on how long the whole text is: a prefix computed for a shorter
 # text is then not the prefix of a longer one.
@@ -62,7 +62,7 @@ class Prefix:
             keep_all() if isinstance(layer, DynamicSlidingWindowLayer) else layer for layer in layers
         ]
         with torch.inference_mode():
-            tokens = torch.tensor([list(ids)], device=model.device)
+            tokens = torch.tensor([list(ids)], device=input_device(model))
             parts.trunk(input_ids=tokens, past_key_values=cache, use_cache=True)
         return cls(cache, len(ids))
 

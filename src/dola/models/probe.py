@@ -8,7 +8,7 @@ from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from dola.errors import ModelError
-from dola.models.parts import ModelParts
+from dola.models.parts import ModelParts, input_device
 from dola.models.projection import projection_of
 from dola.models.tap import LayerTap
 from dola.strategies import Exit
@@ -64,11 +64,9 @@ def _watch(parts: ModelParts, seen: dict[str, Tensor]) -> list[RemovableHandle]:
 def _logits(name: str, model: PreTrainedModel, parts: ModelParts) -> Tensor:
     """The model's own logits `[1, 5, V]` for ids of the lower half of the vocabulary: the ids of padding and
     of images are at its ends."""
-    device = next(model.get_input_embeddings().parameters()).device
     ids = torch.arange(1, _NUM_TOKENS + 1) * parts.vocab_size // (2 * _NUM_TOKENS)
     try:
-        # Offloaded embeddings are on no device; the host moves what it is given.
-        output = model(input_ids=ids[None].to("cpu" if device.type == "meta" else device))
+        output = model(input_ids=ids[None].to(input_device(model)))
     except Exception as error:
         raise ModelError(
             f"{name} is not supported: it fails on {_NUM_TOKENS} input_ids: {error!r}"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 
-from dola.models.parts import ModelParts
+from dola.models.parts import ModelParts, input_device
 
 
 class TreeArguments(TypedDict):
@@ -70,7 +70,7 @@ def can_read_trees(model: PreTrainedModel, parts: ModelParts) -> bool:
 
 def _reads_a_tree(model: PreTrainedModel, parts: ModelParts) -> bool:
     count = _PAST + 2 * _BRANCH
-    device = next(model.get_input_embeddings().parameters()).device
+    device = input_device(model)
     # Of the lower half of the vocabulary, as the ids of padding and of images are at its ends.
     ids = torch.arange(1, count + 1, device=device)[None] * parts.vocab_size // (2 * count)
     past, first, second = torch.split(ids, [_PAST, _BRANCH, _BRANCH], dim=1)

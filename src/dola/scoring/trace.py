@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dola.errors import DataError
 from dola.head import ContrastiveHead
-from dola.models.parts import context_of, take_apart
+from dola.models.parts import context_of, input_device, take_apart
 from dola.models.projection import projection_of
 from dola.models.trunk import hidden_states
 from dola.strategies import Strategy
@@ -68,7 +68,7 @@ def trace_text(
     parts = take_apart(model)
     strategy = strategy.resolve(parts.depth)
     encoded = tokenizer(text)["input_ids"]
-    ids = torch.tensor([[*encoded, *continuation]], device=model.device)
+    ids = torch.tensor([[*encoded, *continuation]], device=input_device(model))
     first = max(1, len(encoded) if continuation else prompt_length)
     if ids.shape[1] <= first:
         raise DataError(

@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import Cache, PreTrainedModel
 
 from dola.models.budget import Budget
+from dola.models.parts import input_device
 from dola.models.prefix import Prefix, can_share_prefixes
 from dola.models.tree import Tree, can_read_trees
 from dola.models.trunk import TappedTrunk
@@ -36,7 +37,7 @@ class SharedWalk:
         self._budget = budget
         self._sink = sink
         self._trees = can_read_trees(model, trunk.parts)
-        self._device = _input_device(model)
+        self._device = input_device(model)
         self._held: tuple[list[int], Prefix] = ([], Prefix.empty(model))
 
     def __call__(self, trie: TokenTrie) -> None:
@@ -169,7 +170,7 @@ class PlainWalk:
     def __init__(self, model: PreTrainedModel, trunk: TappedTrunk, sink: Sink) -> None:
         self._trunk = trunk
         self._sink = sink
-        self._device = _input_device(model)
+        self._device = input_device(model)
 
     def __call__(self, trie: TokenTrie) -> None:
         for _, *path in trie.paths(ROOT):
@@ -186,9 +187,3 @@ def walk_for(
     if can_share_prefixes(model, trunk.parts):
         return SharedWalk(model, trunk, budget, sink)
     return PlainWalk(model, trunk, sink)
-
-
-def _input_device(model: PreTrainedModel) -> torch.device:
-    """Where token ids go: of a model spread over several devices, the embedding's."""
-    weight = model.get_input_embeddings().weight
-    return weight.device if isinstance(weight, Tensor) else model.device
