@@ -14,20 +14,19 @@ The stand-in does what the released code does: one prompt at a time, all of it r
 candidate layer on every position that is read; a sort of the vocabulary at every step; scores kept. It leaves
 out what that code loses to an older library, and repeats no work within the contrast itself. How close it is
 is printed, as a ratio, where the released code is timed beside it (`--released`, a checkout of it, with the
-interpreter of an environment that runs it; `--model` must then be a folder that it can load). Of its tokens
+interpreter of an environment that runs it, and a folder of the same weights that it can load). Of its tokens
 and of plain transformers' it is said how many prompts have the same as ours.
 """
 
 import argparse
-import json
 import random
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from released import ReleasedCode
 from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax, softmax
 from transformers import DynamicCache
@@ -139,42 +138,6 @@ def stand_in(lm: dola.LanguageModel, strategy: dola.Strategy, new_tokens: int) -
     return turn
 
 
-RELEASED = """
-import json, sys, time
-sys.path.insert(0, sys.argv[1])
-import torch
-torch.set_num_threads(int(sys.argv[3]))
-from dola import DoLa
-lm = DoLa(sys.argv[2], "cpu", 1)
-prompts, layers, new_tokens, penalty = json.load(sys.stdin)
-dynamic = len(layers) > 1
-lm.model.config.eos_token_id = lm.model.generation_config.eos_token_id = None
-start = time.perf_counter()
-for prompt in prompts:
-    lm.generate(prompt, max_new_tokens=new_tokens, do_sample=False, repetition_penalty=penalty, verbose=False,
-                mode="dola" if dynamic else "baseline", relative_top=0.1,
-                mature_layer=layers[-1] if dynamic else None,
-                candidate_premature_layers=layers[:-1] if dynamic else None)
-print()
-print(json.dumps(time.perf_counter() - start))
-"""
-
-
-def released(args: argparse.Namespace, strategy: dola.Strategy, prompts: Sequence[str]) -> float:
-    """Seconds that the released code takes, in a process of its own; loading it is not counted."""
-    layers = [layer for layer, _ in strategy.exits]
-    done = subprocess.run(
-        [args.python, "-c", RELEASED, args.released, args.model, str(args.threads)],
-        input=json.dumps([prompts, layers, args.new_tokens, PENALTY]),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"the released code failed: {done.stderr.strip()[-500:]}")
-    return float(json.loads(done.stdout.splitlines()[-1]))
-
-
 def measure(args: argparse.Namespace, lm: dola.LanguageModel, prompts: list[str]) -> dict[str, list[float]]:
     """Examples a minute of each contender, turn by turn."""
     # Exits as the released code has them: not normed.
@@ -189,6 +152,10 @@ def measure(args: argparse.Namespace, lm: dola.LanguageModel, prompts: list[str]
         for batch in (1, args.batch):
             turn = ours(lm, strategy, batch, args.new_tokens)
             turns[f"ours, {label}, batch {batch}"] = (turn, few if batch == 1 else prompts)
+    released = None
+    if args.released:
+        model = args.released_model or args.model
+        released = ReleasedCode(args.released, args.python, model, args.threads)
     tokens: dict[str, Tokens] = {}
     rates: dict[str, list[float]] = {name: [] for name in turns}
     for _ in range(args.turns):
@@ -196,10 +163,10 @@ def measure(args: argparse.Namespace, lm: dola.LanguageModel, prompts: list[str]
             start = time.perf_counter()
             tokens[name] = turn(texts)
             rates[name].append(60 * len(texts) / (time.perf_counter() - start))
-        if args.released:
+        if released:
             for label, strategy in (("vanilla", vanilla), ("DoLa low", low)):
-                rate = 60 * len(few) / released(args, strategy, few)
-                rates.setdefault(f"released code, {label}", []).append(rate)
+                seconds = released.generate(few, strategy, new_tokens=args.new_tokens, penalty=PENALTY)
+                rates.setdefault(f"released code, {label}", []).append(60 * len(few) / seconds)
     compare_tokens(tokens, args)
     return rates
 
@@ -260,7 +227,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--prompts", type=Path, help="the worked examples of GSM8K, as `dola eval --prompts`")
     parser.add_argument("--data-path", type=Path, help="GSM8K's test file, or its folder")
-    parser.add_argument("--released", help="a checkout of the released code")
+    parser.add_argument("--released", type=Path, help="a checkout of the released code")
+    parser.add_argument("--released-model", help="a folder that it can load; default: --model")
     parser.add_argument("--python", default="python", help="the interpreter that runs the released code")
     return parser.parse_args()
 

@@ -229,7 +229,7 @@ def main() -> None:
     others: Others = {"slow path": functools.partial(timed_slow_path, lm, strategies)}
     if args.released:
         released = ReleasedCode(args.released, args.python, args.released_model or args.model, args.threads)
-        others["released code"] = lambda request: released(*request, strategies)
+        others["released code"] = lambda request: released.score(*request, strategies)
     compare(requests, lm, strategies, others)
     if args.memory:
         for which in ("ours", "slow"):
