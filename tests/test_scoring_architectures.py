@@ -13,6 +13,7 @@ from dola.models.budget import Budget
 from dola.models.parts import take_apart
 from dola.models.prefix import can_share_prefixes
 from dola.models.projection import projection_of
+from dola.models.tree import can_read_trees
 from dola.models.trunk import TappedTrunk
 from dola.scoring.queries import QueryHeads
 from dola.scoring.trie import TokenTrie
@@ -54,6 +55,9 @@ def scored(model: PreTrainedModel, made: list[tuple[list[int], int]], batch_toke
 @pytest.mark.parametrize("name", sorted(TINY))
 def test_shared_prefixes_change_no_score(name: str) -> None:
     model = tiny_model(name)
+    parts = take_apart(model)
+    if parts.listed and can_share_prefixes(model, parts):
+        assert can_read_trees(model, parts) == (name not in {"bloom", "gpt_neo", "llama4_text", "mpt"})
     made = texts(seed=5)
     ours = scored(model, made, batch_tokens=40)
     for number, (ids, start) in enumerate(made):
@@ -71,6 +75,15 @@ def test_a_sliding_window_shorter_than_the_prompt_changes_no_score(
     model = tiny_model(name, **{key: window})
     made = texts(seed=6)
     ours = scored(model, made, batch_tokens=batch_tokens)
+    for number, (ids, start) in enumerate(made):
+        for strategy, theirs in enumerate(expected(model, ids, start)):
+            np.testing.assert_allclose(ours[strategy][number], theirs, atol=1e-4, rtol=1e-5)
+
+
+def test_a_temperature_that_goes_by_columns_changes_no_score() -> None:
+    model = tiny_model("llama4_text", floor_scale=20)
+    made = texts(seed=7)
+    ours = scored(model, made, batch_tokens=200)
     for number, (ids, start) in enumerate(made):
         for strategy, theirs in enumerate(expected(model, ids, start)):
             np.testing.assert_allclose(ours[strategy][number], theirs, atol=1e-4, rtol=1e-5)

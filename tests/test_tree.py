@@ -58,10 +58,28 @@ def test_a_model_that_does_what_positions_and_mask_say_reads_trees(name: str, dt
 @pytest.mark.parametrize("name", ["bloom", "mpt"])
 def test_a_model_whose_attention_goes_by_columns_reads_none(name: str, dtype: torch.dtype) -> None:
     assert not asked(tiny_model(name).to(dtype))
+    assert not asked(tiny_model("falcon", alibi=True).to(dtype))
 
 
-def test_a_window_that_the_cache_does_not_tell_of_is_known() -> None:
+def test_what_counts_columns_beyond_the_small_tree_is_known() -> None:
     assert not asked(tiny_model("gpt_neo", window_size=256))
+    assert not asked(tiny_model("llama4_text"))
+
+
+def test_a_memory_that_is_full_says_nothing_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model("llama")
+    forward = model.model.forward
+
+    def full(**arguments: Any) -> Any:
+        if "attention_mask" in arguments:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return forward(**arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(model.model, "forward", full)
+        with pytest.raises(torch.OutOfMemoryError):
+            asked(model)
+    assert can_read_trees(model, take_apart(model))
 
 
 @pytest.mark.parametrize("told", ["position_ids", "attention_mask"])

@@ -53,7 +53,7 @@ class ContrastiveHead:
         for start in range(0, max(rows, 1), step):
             part = hidden[:, start : start + step]
             count = part.shape[1]
-            # One product for all exits; kept by nobody here, so that it is gone before the next is made.
+            # One product for all exits, kept by nobody here: the caller may let go of it before the next.
             yield (
                 slice(start, start + count),
                 torch.unflatten(self.project(part.reshape(-1, width)), 0, (exits, count)),

@@ -31,7 +31,8 @@ class Layout:
         project_out: a map between the final norm and the head, where the trunk has one.
         scale: the factor on the head's output.
         softcap: the bound c of `c * tanh(logits / c)` on the (scaled) output, or None.
-        hidden_window: some blocks look no further back than so many columns, which their cache does not tell.
+        by_columns: its attention counts columns where others go by positions: ALiBi's distances, a window
+            that the cache does not tell of (GPT-Neo), a temperature (Llama 4).
     """
 
     trunk: str = "model"
@@ -40,7 +41,7 @@ class Layout:
     project_out: str | None = None
     scale: Callable[[Config], float] = _one
     softcap: Callable[[Config], float | None] = _none
-    hidden_window: bool = False
+    by_columns: bool = False
 
 
 def _logit_scale(config: Config) -> float:
@@ -79,7 +80,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "bamba": _PHI,
     "biogpt": Layout("biogpt", "biogpt.layers", "biogpt.layer_norm"),
     "bitnet": _LLAMA,
-    "bloom": _GPT2,
+    "bloom": replace(_GPT2, by_columns=True),
     "codegen": _GPT2,
     "cohere": _COHERE,
     "cohere2": _COHERE,
@@ -110,7 +111,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "glm4_moe_lite": _LLAMA,
     "gpt2": _GPT2,
     "gpt_bigcode": _GPT2,
-    "gpt_neo": replace(_GPT2, hidden_window=True),
+    "gpt_neo": replace(_GPT2, by_columns=True),
     "gpt_neox": _GPT_NEOX,
     "gpt_neox_japanese": Layout(
         "gpt_neox_japanese", "gpt_neox_japanese.layers", "gpt_neox_japanese.final_layer_norm"
@@ -133,7 +134,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "lfm2": _LFM2,
     "lfm2_moe": _LFM2,
     "llama": _LLAMA,
-    "llama4_text": _LLAMA,
+    "llama4_text": replace(_LLAMA, by_columns=True),
     "mamba": _MAMBA,
     "mamba2": _MAMBA,
     "mellum": _LLAMA,
@@ -144,7 +145,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "ministral3": _LLAMA,
     "mistral": _LLAMA,
     "mixtral": _LLAMA,
-    "mpt": _MPT,
+    "mpt": replace(_MPT, by_columns=True),
     "nanochat": _GEMMA2,
     "nemotron": _LLAMA,
     "nemotron_h": Layout(norm="model.norm_f"),

@@ -20,7 +20,7 @@ class ModelParts:
     Attributes:
         vocab_size: how many logits the head gives; with a padded head that is more than there are tokens.
         listed: the layout is known and tested for this class. False: it is a guess, to be probed.
-        hidden_window: see `Layout`.
+        by_columns: see `Layout`.
     """
 
     trunk: nn.Module
@@ -33,7 +33,7 @@ class ModelParts:
     depth: Depth
     vocab_size: int
     listed: bool
-    hidden_window: bool
+    by_columns: bool
 
     def head_input(self, hidden: Tensor, *, norm: bool) -> Tensor:
         """An early exit `[..., D]` as the head reads it: normed where asked, projected if the trunk does."""
@@ -121,7 +121,7 @@ def take_apart(model: PreTrainedModel) -> ModelParts:
         vocab_size=getattr(head, "out_features", text.vocab_size),
         listed=LAYOUTS.get(model.config.model_type) is layout
         and type(model).__module__.startswith("transformers.models."),
-        hidden_window=layout.hidden_window,
+        by_columns=layout.by_columns,
     )
 
 

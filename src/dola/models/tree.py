@@ -55,11 +55,14 @@ _PAST, _BRANCH = 4, 6
 def can_read_trees(model: PreTrainedModel, parts: ModelParts) -> bool:
     """Whether the trunk, which can share prefixes, takes positions and a mask and does what they say.
 
-    A small tree is read branch by branch and in one row, once a model (ALiBi, for one, goes by columns). It
-    is too small to show a window: those of the cache, which a tree's mask replaces, are the caller's care,
-    and a model that hides one, or that nobody has looked at, is not asked.
+    A small tree is read branch by branch and in one row, once a model. It is too small to show a window:
+    those of the cache, which a tree's mask replaces, are the caller's care, and a model that counts columns,
+    or that nobody has looked at, is not asked.
+
+    Raises:
+        torch.OutOfMemoryError: there is not even room for the small tree.
     """
-    if parts.hidden_window or not parts.listed:
+    if parts.by_columns or not parts.listed:
         return False
     attention: object = getattr(model.config, "_attn_implementation", None)
     known = _ASKED.get(parts.trunk)
@@ -89,6 +92,8 @@ def _reads_a_tree(model: PreTrainedModel, parts: ModelParts) -> bool:
         arguments = tree.arguments(_PAST, dtype=model.dtype, device=device)
         try:
             together = states(torch.cat([first, second], dim=1), cache, **arguments)
+        except torch.OutOfMemoryError:
+            raise  # which says nothing of the model
         except Exception:  # noqa: BLE001 - whatever a model says to a mask that it does not know
             return False
     # A token that sees too much, or stands elsewhere, is off by far more than the order of summation makes.

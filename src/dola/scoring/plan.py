@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Self
 
 from dola.scoring.trie import TokenTrie
@@ -14,6 +13,8 @@ _PAST_TOKENS = 32
 # Tokens of a pass over subtrees. One of more is hardly cheaper a token, and holds every one against every
 # other: on a CPU, to read SmolLM2's weights takes as long as to compute 50 tokens.
 _FULL_PASS = {"cpu": 256}
+# Nodes of one subtree beyond which its stem is read first: the mask has the square of that.
+_LARGEST_TREE = 4096
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,12 @@ def together(sizes: Sequence[int], budget: int, device: str) -> int:
     """How many subtrees, of so many nodes each, are read in one pass of at most `budget` tokens: 0 where not
     even the first fits."""
     full = min(budget, _FULL_PASS.get(device, 2048))
-    total = list(accumulate(sizes))
-    return max(sum(up_to <= full for up_to in total), int(sizes[0] <= budget))
+    total = 0
+    for count, size in enumerate(sizes):
+        total += size
+        if total > full:
+            return count or int(size <= min(budget, _LARGEST_TREE))
+    return len(sizes)
 
 
 def fitting(rows: Sequence[Sequence[int]], budget: int, past: int) -> int:

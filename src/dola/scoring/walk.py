@@ -68,7 +68,7 @@ class SharedWalk:
 
     def _run_subtrees(self, trie: TokenTrie, plan: Plan, roots: Sequence[int], before: Prefix) -> list[int]:
         """Several subtrees, as many in one row as a pass holds. Those that are too large are returned."""
-        left, large = list(roots), []
+        left, large = sorted(roots, key=lambda root: plan.size[root]), []
         while left:
             sizes = [plan.size[root] for root in left]
             count = together(sizes, self._budget.size, self._device.type)
