@@ -96,6 +96,27 @@ def test_the_batch_size_changes_no_score(model_type: str, batch_tokens: int) -> 
     assert_same(found, one_by_one(model_type))
 
 
+def test_a_model_that_rotates_by_length_reads_every_text_as_if_it_were_alone() -> None:
+    """The longest text is past the context that the model was trained with, its neighbours are not."""
+    dimensions = 4  # half of a head's
+    rope = {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "original_max_position_embeddings": 32,
+        "short_factor": [1.0] * dimensions,
+        "long_factor": [4.0] * dimensions,
+        "factor": 4.0,
+    }
+    lm = tiny_language_model("llama", rope_parameters=rope)
+    prompt = "Q: which of all these is it?"  # 28 tokens, a letter each
+    continuations = [" one", " on", " ones", " one of the first"]  # in all 32, 31, 33 and 45
+    (found,) = lm.loglikelihood([(prompt, continuations)], STRATEGIES)
+    for number, continuation in enumerate(continuations):
+        ids = lm.tokenizer(prompt + continuation)["input_ids"]
+        for row, theirs in zip(token_scores(found), expected(lm.model, ids, len(prompt)), strict=True):
+            np.testing.assert_allclose(row[number], theirs, atol=1e-4, rtol=1e-5)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_order_changes_no_score(seed: int) -> None:
     order = random.Random(seed).sample(range(len(REQUESTS)), len(REQUESTS))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -25,9 +27,9 @@ def byte_tokenizer(vocab_size: int = 259) -> PreTrainedTokenizerFast:
     )
 
 
-def tiny_language_model(model_type: str = "llama") -> LanguageModel:
+def tiny_language_model(model_type: str = "llama", **changes: Any) -> LanguageModel:
     """Random, so it babbles; its end of sequence is the tokenizer's."""
     tokenizer = byte_tokenizer()
-    model = tiny_model(model_type, vocab_size=len(tokenizer))
+    model = tiny_model(model_type, vocab_size=len(tokenizer), **changes)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     return LanguageModel(model, tokenizer, f"tiny {model_type}")

@@ -10,6 +10,7 @@ from dola.errors import StrategyError
 from dola.head import ContrastiveHead
 from dola.models.budget import Budget
 from dola.models.parts import ModelParts, context_of, take_apart
+from dola.models.prefix import rotates_by_length
 from dola.models.probe import probe
 from dola.models.projection import projection_of
 from dola.models.trunk import TappedTrunk
@@ -61,7 +62,7 @@ def _score(
     with TappedTrunk(parts, heads.exits) as trunk:
         walk = walk_for(model, trunk, budget, heads)
         for window in _windows(requests, budget.size):
-            trie = TokenTrie()
+            trie = TokenTrie(shared=not rotates_by_length(model.config))
             asked = [[trie.add(ids, request.start) for ids in request.sequences] for _, request in window]
             heads.begin(trie)
             walk(trie)

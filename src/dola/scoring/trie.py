@@ -11,6 +11,9 @@ class TokenTrie:
     """Token sequences by their common beginnings. A node is a text so far; the root (0) is the empty one.
 
     A query is a node and a token that may come next: the question what that token scores there.
+
+    Attributes:
+        shared: False: every text is a path of its own, to its end, for a model to which what follows matters.
     """
 
     token: list[int] = field(default_factory=lambda: [-1])
@@ -18,6 +21,7 @@ class TokenTrie:
     children: list[dict[int, int]] = field(default_factory=lambda: [{}])
     asked: list[dict[int, int]] = field(default_factory=lambda: [{}])  # by node: next token -> query
     queries: int = 0
+    shared: bool = True
 
     def add(self, ids: Sequence[int], start: int) -> list[int]:
         """Ask for every token of `ids` from `start` on. Returns the queries, one a token, old or new."""
@@ -26,7 +30,8 @@ class TokenTrie:
         for place, token in enumerate(ids):
             if place >= start:
                 found.append(self._ask(node, token))
-            if place < len(ids) - 1:  # nothing comes after the last token: it is asked for, never read
+            # Nothing comes after the last token: it is asked for, and read only as a part of the whole.
+            if place < len(ids) - 1 or not self.shared:
                 node = self._step(node, token)
         return found
 
@@ -36,10 +41,11 @@ class TokenTrie:
         return query
 
     def _step(self, node: int, token: int) -> int:
-        child = self.children[node].get(token)
+        key = token if self.shared or node != ROOT else -len(self.token)  # which no token has
+        child = self.children[node].get(key)
         if child is None:
             child = len(self.token)
-            self.children[node][token] = child
+            self.children[node][key] = child
             self.token.append(token)
             self.depth.append(self.depth[node] + 1)
             self.children.append({})
