@@ -60,15 +60,20 @@ def first_of_the_largest(values: list[float], tie: float = 1e-6) -> set[int]:
 
 
 def contrast(
-    mature: Array, premature: Array, *, alpha: float, filter_value: float, post_softmax: bool = False
+    mature: Array, premature: Array, *, alpha: float, filter_value: float | None, post_softmax: bool = False
 ) -> Array:
-    """log p_mature - log p_premature, and `filter_value` where p_mature < alpha max p_mature."""
+    """log p_mature - log p_premature, and `filter_value` where p_mature < alpha max p_mature; None: below the
+    lowest other score, in the order of p_mature, and -inf where that is 0."""
     log_m, log_p = log_softmax(mature), log_softmax(premature)
     scores = log_m - log_p
     if post_softmax:
         scores = log_softmax(scores)
-    out = []
-    for token, score in enumerate(scores):
-        implausible = alpha > 0 and log_m[token] < log_m.max() + math.log(alpha)
-        out.append(filter_value if implausible else score)
-    return np.array(out)
+    ruled_out = [
+        log_p == -math.inf or (alpha > 0 and log_p < log_m.max() + math.log(alpha)) for log_p in log_m
+    ]
+    lowest = min(score for score, out in zip(scores, ruled_out, strict=True) if not out)
+    below = [
+        log_p if log_p == -math.inf else 2 * min(lowest, 0.0) - 1e4 + max(log_p, -1e4) for log_p in log_m
+    ]
+    replaced = below if filter_value is None else [filter_value] * len(below)
+    return np.where(ruled_out, replaced, scores)

@@ -135,9 +135,10 @@ def _oracle(logits: list[Tensor], alpha: float) -> tuple[Tensor, Tensor, Tensor]
     distance = torch.stack(distances)
     chosen = distance.argmax(0)
     premature = torch.stack(candidates).gather(0, chosen[None, ..., None].expand(1, *mature.shape))[0]
-    scores = (mature - premature).masked_fill(
-        mature < mature.amax(-1, keepdim=True) + math.log(alpha), -math.inf
-    )
+    ruled_out = mature < mature.amax(-1, keepdim=True) + math.log(alpha)
+    scores = mature - premature
+    lowest = scores.masked_fill(ruled_out, math.inf).amin(-1, keepdim=True)
+    scores = torch.where(ruled_out, 2 * lowest.clamp(max=0) - 1e4 + mature.clamp(min=-1e4), scores)
     best, second = distance.topk(2, dim=0).values
     return scores, chosen, best - second > 1e-4 * best
 

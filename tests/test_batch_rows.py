@@ -65,7 +65,8 @@ def decode(
 def assert_same(found: Row, expected: Row) -> None:
     assert found.tokens == expected.tokens
     assert found.layers == expected.layers
-    torch.testing.assert_close(found.scores, expected.scores, rtol=0, atol=1e-4)
+    # Of ruled-out tokens, float32 holds no more than this of the order.
+    torch.testing.assert_close(found.scores, expected.scores, rtol=2e-7, atol=1e-4)
 
 
 STRATEGIES = pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_a_row_alone_in_a_batch_and_in_another_order_is_the_same(strategy: Strat
 def test_each_row_has_a_layer_and_a_mask_of_its_own() -> None:
     rows = decode(tiny_model("llama"), PROMPTS, DoLa((0, 1, 2, 3)))
     assert any(len({row.layers[step] for row in rows}) > 1 for step in range(STEPS))
-    masks = torch.stack([row.scores.isinf() for row in rows])
+    masks = torch.stack([row.scores < -1e4 for row in rows])
     assert not (masks == masks[:1]).all()
 
 

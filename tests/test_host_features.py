@@ -293,7 +293,7 @@ def test_output_scores_are_the_contrast(model: PreTrainedModel) -> None:
     assert found.scores[0].dtype == torch.float32
     torch.testing.assert_close(found.scores[0], expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(found.logits[0], expected, rtol=1e-4, atol=1e-4)
-    assert (found.scores[0] == -torch.inf).any()
+    assert (found.scores[0] < -1e4).any()
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from dola.contrast import apply_plausibility
 
 
-def constrained(probabilities: list[float], alpha: float, filter_value: float = -math.inf) -> list[float]:
+def constrained(
+    probabilities: list[float], alpha: float, filter_value: float | None = -math.inf
+) -> list[float]:
     mature = torch.tensor(probabilities).log()
     return apply_plausibility(torch.arange(len(probabilities)) + 1.0, mature, alpha, filter_value).tolist()
 
@@ -45,6 +47,34 @@ def test_the_best_token_always_keeps_its_score(
     scores = apply_plausibility(torch.zeros_like(mature), mature, alpha, filter_value)
     assert scores[mature.argmax()] == 0.0
     assert set(scores.tolist()) <= {0.0, filter_value}
+
+
+@given(
+    st.lists(st.floats(-1e3, 1e3, width=32), min_size=2, max_size=30),
+    st.lists(st.floats(-2e4, 2e4, width=32), min_size=30, max_size=30),
+    st.floats(0.01, 1),
+)
+def test_without_a_filter_value_the_ruled_out_lie_below_the_plausible_in_the_order_of_p(
+    logits: list[float], contrasts: list[float], alpha: float
+) -> None:
+    mature = torch.log_softmax(torch.tensor(logits), -1)
+    before = torch.tensor(contrasts[: len(logits)])
+    scores = apply_plausibility(before, mature, alpha, None)
+    ruled_out = mature < mature.max() + math.log(alpha)
+    assert torch.equal(scores[~ruled_out], before[~ruled_out])
+    assert scores.isfinite().all()
+    below, lowest = scores[ruled_out], before[~ruled_out].min()
+    assert (below < lowest - 9_999).all()
+    # Further than a temperature of 90 and a penalty of 2 reach.
+    assert (torch.softmax(scores / 90, -1)[ruled_out] == 0).all()
+    assert (below < torch.where(lowest < 0, lowest * 2, lowest / 2)).all()
+    order = torch.argsort(mature[ruled_out])
+    assert (below[order].diff() >= 0).all()
+
+
+def test_without_a_filter_value_a_token_of_probability_zero_stays_forbidden() -> None:
+    for alpha in (0.0, 0.1):
+        assert constrained([1.0 - 1e-30, 1e-30, 0.0], alpha, None)[2] == -math.inf
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.9])

@@ -12,9 +12,9 @@ SIGNATURES = {
     "DataError": "(message, *, path=None, line=None, column=None)",
     "Depth": "(num_layers, tied_embeddings)",
     "DoLa": "(candidate_premature_layers, *, mature_layer=None, alpha=0.1, early_exit_norm=None,"
-    " post_softmax=False, filter_value=-inf, divergence='released')",
+    " post_softmax=False, filter_value=None, divergence='released')",
     "DoLaStatic": "(premature_layer, *, mature_layer=None, alpha=0.1, early_exit_norm=None,"
-    " post_softmax=False, filter_value=-inf)",
+    " post_softmax=False, filter_value=None)",
     "DolaError": None,
     "Exit": "(layer, norm)",
     "Generation": "(prompt, text, token_ids, scores, premature_layers, finish_reason, raw_text,"

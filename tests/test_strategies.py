@@ -52,15 +52,13 @@ def test_dola_contrasts_with_the_layer_that_diverges_most(
 def assert_scores(
     found: Tensor, mature: np.ndarray, premature: np.ndarray, *, alpha: float, post_softmax: bool = False
 ) -> None:
-    expected = oracle.contrast(
-        mature, premature, alpha=alpha, filter_value=-math.inf, post_softmax=post_softmax
-    )
+    expected = oracle.contrast(mature, premature, alpha=alpha, filter_value=None, post_softmax=post_softmax)
     margin = oracle.log_softmax(mature) - oracle.log_softmax(mature).max() - math.log(alpha or 1e-300)
     decided = np.abs(margin) > 1e-3  # a token on the very edge of the constraint may fall on either side
     # A float32 difference of log-probabilities is no finer than they are, however small it comes out.
     largest = max(np.ptp(mature), np.ptp(premature), 1.0)
     np.testing.assert_allclose(
-        found.numpy()[decided], expected[decided], rtol=1e-5, atol=1e-4 + 1e-7 * largest
+        found.numpy()[decided], expected[decided], rtol=1e-5, atol=1e-4 + 2e-7 * largest
     )
 
 
@@ -112,20 +110,21 @@ def test_post_softmax_normalises_before_the_constraint() -> None:
     free = DoLaStatic(0, post_softmax=True, alpha=0.0).resolve(DEPTH).contrast(logits).scores
     kept = DoLaStatic(0, post_softmax=True, alpha=0.3).resolve(DEPTH).contrast(logits).scores
     assert float(free.exp().sum()) == pytest.approx(1.0, abs=1e-5)
-    assert kept.isinf().any()
-    assert torch.equal(kept[kept.isfinite()], free[kept.isfinite()])
+    plausible = kept > -5e3
+    assert not plausible.all()
+    assert torch.equal(kept[plausible], free[plausible])
 
 
 def test_alpha_0_keeps_all_tokens_and_alpha_1_the_best_alone() -> None:
     logits = torch.randn(2, 60)
-    assert DoLaStatic(0, alpha=0.0).resolve(DEPTH).contrast(logits).scores.isfinite().all()
-    only = DoLaStatic(0, alpha=1.0).resolve(DEPTH).contrast(logits).scores.isfinite().nonzero()
+    assert (DoLaStatic(0, alpha=0.0).resolve(DEPTH).contrast(logits).scores > -5e3).all()
+    only = (DoLaStatic(0, alpha=1.0).resolve(DEPTH).contrast(logits).scores > -5e3).nonzero()
     assert only.tolist() == [[int(logits[1].argmax())]]
 
 
 def test_ruled_out_tokens_get_the_filter_value() -> None:
     logits = torch.randn(3, 60) * 3
-    infinite = dynamic(2).contrast(logits).scores
+    infinite = dynamic(2, filter_value=-math.inf).contrast(logits).scores
     released = dynamic(2, filter_value=-1000.0).contrast(logits).scores
     assert torch.equal(infinite.nan_to_num(neginf=-1000.0), released)
     assert (released == -1000.0).any()

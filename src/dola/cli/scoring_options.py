@@ -83,9 +83,13 @@ class ContrastOptions:
 
     def _with_settings(self, strategy: Strategy, text: str, task: str) -> Strategy:
         released = PRESETS[task]
-        settings: dict[str, Any] = {"filter_value": released.relative_top_value}
+        settings: dict[str, Any] = {}
         if self.preset == "released":
-            settings |= {"alpha": released.relative_top, "early_exit_norm": False}
+            settings |= {
+                "alpha": released.relative_top,
+                "filter_value": released.relative_top_value,
+                "early_exit_norm": False,
+            }
             if released.post_softmax is not None:
                 settings["post_softmax"] = released.post_softmax
         flags = {
@@ -176,7 +180,8 @@ contrast_options = option_group(
     click.option(
         "--relative_top_value",
         type=float,
-        help="Score of a token that is ruled out.  [default: -1000, in generation -inf]",
+        help="Score of a token that is ruled out.  [released: -1000, in generation -inf; own: below all"
+        " others]",
     ),
     click.option("--divergence", type=click.Choice(["released", "js"]), help="Picks the premature layer."),
     click.option(

@@ -7,10 +7,11 @@ from dola.contrast.divergence import (
     js_divergence,
     released_divergence,
 )
-from dola.contrast.plausibility import apply_plausibility
+from dola.contrast.plausibility import BELOW, apply_plausibility
 from dola.contrast.selection import select_premature
 
 __all__ = [
+    "BELOW",
     "DIVERGENCES",
     "Divergence",
     "apply_plausibility",

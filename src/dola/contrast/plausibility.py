@@ -5,20 +5,38 @@ import math
 import torch
 from torch import Tensor
 
+# How far every ruled-out token lies below the lowest plausible one: at a temperature of 90 its probability is
+# still no float32 number, and a token far below the others may be penalised without reaching it.
+BELOW = 1e4
+# No logarithm of a probability counts as lower: the ruled-out tokens stay within reach of one another.
+_LOWEST_LOG_PROB = -1e4
 
-def apply_plausibility(scores: Tensor, mature_log_probs: Tensor, alpha: float, filter_value: float) -> Tensor:
+
+def apply_plausibility(
+    scores: Tensor, mature_log_probs: Tensor, alpha: float, filter_value: float | None
+) -> Tensor:
     """Rule out tokens with p_mature < alpha * max p_mature (equation 5 of the paper; `relative_top`).
 
     Args:
         scores, mature_log_probs: `[..., V]`, float32.
         alpha: in [0, 1]. 0 rules out nothing but tokens of probability zero.
-        filter_value: the score of a token ruled out: -inf when decoding, -1000 in the released scoring.
+        filter_value: the score of a token ruled out, as in the released scoring (-1000). None: finitely below
+            every plausible token, in the order of p_mature, so that the likeliest is chosen where a host
+            forbids all that are plausible; a token of probability zero, which the model itself forbids, is
+            at -inf.
 
     Returns:
         Scores `[..., V]`; the mature layer's best token always keeps its own.
     """
     lowest = torch.finfo(mature_log_probs.dtype).min
+    threshold: Tensor | float = lowest
     if alpha > 0.0:
         threshold = (mature_log_probs.amax(-1, keepdim=True) + math.log(alpha)).clamp_(min=lowest)
-        return scores.masked_fill(mature_log_probs < threshold, filter_value)
-    return scores.masked_fill(mature_log_probs < lowest, filter_value)
+    ruled_out = mature_log_probs < threshold
+    if filter_value is not None:
+        return scores.masked_fill(ruled_out, filter_value)
+    plausible = scores.masked_fill(ruled_out, math.inf)
+    top = plausible.amin(-1, keepdim=True).clamp_(max=0.0).mul_(2.0).sub_(BELOW)  # of the ruled out
+    below = mature_log_probs.clamp(min=_LOWEST_LOG_PROB).add_(top)
+    below.masked_fill_(mature_log_probs < lowest, -math.inf)
+    return torch.where(ruled_out, below, scores)

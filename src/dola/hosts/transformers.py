@@ -9,11 +9,12 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import LogitsProcessorList, PreTrainedModel
 from transformers.generation.utils import GENERATION_MODES_MAPPING
 
 from dola.errors import ModelError, StrategyError
 from dola.head import ContrastiveHead
+from dola.hosts.processors import for_contrast
 from dola.models.parts import take_apart
 from dola.models.probe import probe
 from dola.models.projection import projection_of
@@ -21,6 +22,8 @@ from dola.models.tap import LayerTap
 from dola.strategies import Contrast, DoLa, Strategy
 
 _MARK = "_dola_attachment"
+# The host's method that makes the list of logits processors of a call.
+_PREPARE = "_get_logits_processor"
 
 
 class Attachment:
@@ -52,8 +55,16 @@ class Attachment:
             model.register_forward_pre_hook(self._before, with_kwargs=True),
             model.register_forward_hook(self._after, always_call=True),
         ]
+        if _contrasts(self.strategy, parts.depth.num_layers):
+            vars(model)[_PREPARE] = self._processors
         setattr(model, _MARK, self)
         _forget_compiled(model)
+
+    def _processors(self, generation_config: Any, *arguments: Any, **named: Any) -> LogitsProcessorList:
+        """In the place of the host's own: what it prepares, as it works on contrasted scores."""
+        prepare = getattr(type(self.model), _PREPARE)
+        prepared = prepare(self.model, generation_config, *arguments, **named)
+        return for_contrast(prepared, beams=(generation_config.num_beams or 1) > 1)
 
     def _before(self, _model: nn.Module, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if kwargs.get("labels") is not None:
@@ -92,6 +103,7 @@ class Attachment:
             del self._lm_head.forward
         else:
             self._lm_head.forward = self._had_own_forward
+        vars(self.model).pop(_PREPARE, None)
         delattr(self.model, _MARK)
         _forget_compiled(self.model)
 
@@ -113,8 +125,9 @@ def attach(model: PreTrainedModel, strategy: Strategy) -> Attachment:
         with dola.attach(model, dola.DoLa("high")):
             model.generate(**inputs, max_new_tokens=64)
 
-    Its logits are then the strategy's scores `[B, T, V]` in float32, tokens that are ruled out at -inf. The
-    weights are not touched. One strategy at a time; calls from several threads at once are not supported.
+    Its logits are then the strategy's scores `[B, T, V]` in float32; tokens that are ruled out lie finitely
+    below all others. The weights are not touched. One strategy at a time; calls from several threads at once
+    are not supported. `generate` refuses `guidance_scale` while a contrasting strategy is attached.
 
     Raises:
         ModelError: not a decoder-only language model with a head, one already attached, or an unlisted
@@ -156,6 +169,7 @@ def custom_generate(
         What the host's own decoding method returns.
     """
     layers: Any = dola_layers  # which DoLa checks
+    processors = for_contrast(logits_processor, beams=(generation_config.num_beams or 1) > 1)
     mode = generation_config.get_generation_mode(None)
     decode = getattr(type(model), GENERATION_MODES_MAPPING[mode], None)
     if decode is None:
@@ -168,11 +182,16 @@ def custom_generate(
         return decode(
             model,
             input_ids,
-            logits_processor=logits_processor,
+            logits_processor=processors,
             stopping_criteria=stopping_criteria,
             generation_config=generation_config,
             **model_kwargs,
         )
+
+
+def _contrasts(strategy: Strategy, last_layer: int) -> bool:
+    """Whether other layers than the last are read."""
+    return any(exit.layer != last_layer for exit in strategy.exits)
 
 
 def _forget_compiled(model: PreTrainedModel) -> None:

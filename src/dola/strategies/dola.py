@@ -1,6 +1,5 @@
 """Decoding by Contrasting Layers: the premature layer chosen per token, or fixed."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal, Self
@@ -44,21 +43,23 @@ class _Contrasted(Strategy):
             `high` or `auto` yes, the better default by measurement (`docs/defaults.md`); for layers given
             by number no, as in the released code.
         post_softmax: renormalise the contrast over the vocabulary before the constraint is applied.
-        filter_value: the score of a token that is ruled out; the released scoring uses -1000.
+        filter_value: the score of a token that is ruled out; the released scoring uses -1000. None: each
+            below every plausible token, in the order of the mature layer's probabilities
+            (`dola.contrast.apply_plausibility`).
     """
 
     mature_layer: int | None = None
     alpha: float = 0.1
     early_exit_norm: bool | None = None
     post_softmax: bool = False
-    filter_value: float = -math.inf
+    filter_value: float | None = None
 
     def __post_init__(self) -> None:
         if self.mature_layer == -1:
             object.__setattr__(self, "mature_layer", None)
         if not 0.0 <= self.alpha <= 1.0:
             raise StrategyError(f"alpha must be in [0, 1], found {self.alpha}")
-        if not self.filter_value < 0.0:
+        if self.filter_value is not None and not self.filter_value < 0.0:
             raise StrategyError(f"filter_value must be below 0, found {self.filter_value}")
 
     def _exits(self, premature: tuple[int, ...]) -> tuple[Exit, ...]:

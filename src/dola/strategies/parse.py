@@ -102,7 +102,9 @@ def _build(kind: type[Strategy], layers: dict[str, Any], settings: dict[str, str
 
 
 def _value(key: str, text: str, kind: object) -> object:
-    """`text` as the type of the setting: a number, a truth value, or a word."""
+    """`text` as the type of the setting: nothing, a number, a truth value, or a word."""
+    if type(None) in typing.get_args(kind) and text.lower() == "none":
+        return None
     if kind is bool or bool in typing.get_args(kind):
         if text.lower() in ("true", "false"):
             return text.lower() == "true"
