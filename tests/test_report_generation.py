@@ -19,7 +19,6 @@ from dola.errors import DataError
 from dola.report.against import PaperCell, against_paper
 from dola.report.completions import examples
 from dola.report.page import page
-from dola.report.paper import UNVERIFIED
 from dola.report.text import csv_table, markdown
 from dola.report.view import view_of
 from dola.runs.across import across
@@ -331,18 +330,6 @@ def test_the_released_rule_is_what_stands_beside_the_paper() -> None:
     assert any("released rule" in note for note in against_paper(result).notes)
 
 
-def test_a_figure_is_marked_unless_it_is_verified() -> None:
-    found = cells(ALL["rated"])
-    assert found["vanilla", "vanilla", "truth_info"].mark == ""
-    assert found["vanilla", "vanilla", "truth"].mark == UNVERIFIED
-    for text in (
-        page([ALL["rated"]], papers=[against_paper(ALL["rated"])]),
-        markdown([ALL["rated"]], papers=[against_paper(ALL["rated"])]),
-    ):
-        marked = sum(bool(cell.mark) for cell in found.values())
-        assert text.count(UNVERIFIED) == marked + 1  # and what it means
-
-
 def test_a_run_of_the_papers_model_and_data_needs_no_warning() -> None:
     notes = against_paper(full_gsm8k()).notes
     assert len(notes) == 1
@@ -356,7 +343,7 @@ def test_a_run_of_the_papers_model_and_data_needs_no_warning() -> None:
         ({"data_sha256": "0" * 64}, "Other data:"),
         ({"count": 20}, "Few examples: 20, where the paper has 1319."),
         ({"specs": ("32", "16,18,32")}, "0,2,4,6,8,10,12,14,32: other layers than"),
-        ({"specs": ("32", "14,32")}, "0,2,4,6,8,10,12,14,32: the paper's tables have no such row."),
+        ({"specs": ("32", "14,32")}, "0,2,4,6,8,10,12,14,32: the paper's Table 1 has no such row."),
     ],
 )
 def test_what_makes_a_run_another_thing_is_said(changes: dict[str, Any], start: str) -> None:

