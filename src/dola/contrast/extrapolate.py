@@ -48,13 +48,11 @@ def weighted_sum(layers: Iterable[Tensor], weights: Sequence[float]) -> Tensor:
 
     A layer that weighs nothing is not read: what it holds, even NaN, has no part in the sum.
     """
-    total: Tensor | None = None
-    for layer, weight in zip(layers, weights, strict=True):
-        if weight != 0.0:
-            part = layer.float()
-            total = part * weight if total is None else total.add_(part, alpha=weight)
-    if total is None:
-        raise ValueError("at least one layer must have a weight other than zero")
+    parts = ((layer, weight) for layer, weight in zip(layers, weights, strict=True) if weight != 0.0)
+    first, weight = next(parts)
+    total = first.float() * weight
+    for layer, weight in parts:
+        total.add_(layer, alpha=weight)
     return total
 
 

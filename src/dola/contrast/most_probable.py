@@ -24,7 +24,7 @@ def most_probable(logits: Tensor, count: int) -> Tensor:
     count = min(count, vocabulary)
     size = max(1, math.isqrt(vocabulary // count))
     whole = vocabulary // size * size
-    by_block = logits[..., :whole].unflatten(-1, (-1, size))
+    by_block = logits.unfold(-1, size, size)
     chosen = _largest(by_block.amax(-1), min(count, by_block.shape[-2])).sort(-1).values
     ids = (chosen.unsqueeze(-1) * size + torch.arange(size, device=logits.device)).flatten(-2)
     rest = torch.arange(whole, vocabulary, device=logits.device).expand(*logits.shape[:-1], -1)
@@ -33,4 +33,4 @@ def most_probable(logits: Tensor, count: int) -> Tensor:
 
 
 def _largest(values: Tensor, count: int) -> Tensor:
-    return values.sort(-1, descending=True, stable=True).indices[..., :count]
+    return values.sort(dim=-1, descending=True, stable=True).indices[..., :count]

@@ -1,7 +1,7 @@
-"""SLED, Self Logits Evolution Decoding: the last layer's logits, moved towards what the earlier ones point at.
+"""SLED, Self Logits Evolution Decoding: the last layer's logits, moved to where the earlier ones point.
 
-With z_N the mature layer's logits, z_n an earlier exit's, p_n = softmax(z_n), and I the k most probable tokens
-of z_N:
+With z_N the mature layer's logits, z_n an earlier exit's, p_n = softmax(z_n), and I the k most probable
+tokens of z_N:
 
     c_{n,i} = cosine(p_n - onehot_i, z_n - z_N)     over the whole vocabulary, for each i in I
     s_{n,i} = max(c_{n,i}, 0)^2                     S_n = sum_i s_{n,i}
@@ -23,14 +23,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from dola.contrast.blocks import by_blocks
 from dola.contrast.most_probable import most_probable
 
 # A shorter vector counts as this long, as in PyTorch's cosine similarity. Un-normed exits can be one-hot to
-# the last digit of float32: the gradient of that one token is then no vector at all, and the layer has no vote
-# for it.
+# the last digit of float32: the gradient of that one token is then no vector at all, and the layer has no
+# vote for it.
 _SHORTEST = 1e-8
 
 
@@ -39,8 +38,9 @@ class Evolution(NamedTuple):
 
     Attributes:
         logits: `[..., V]`, before the floor; float32.
-        tokens: ids of the k most probable tokens of the mature layer, most probable first; int64 `[..., k]`.
-        latent: the latent distribution over `tokens` `[..., k]`; adds up to 1, or to 0 where no layer has a vote.
+        tokens: ids of the mature layer's k most probable tokens, most probable first; int64 `[..., k]`.
+        latent: the latent distribution over `tokens` `[..., k]`; adds up to 1, or to 0 where no layer has
+            a vote.
         layer_weights: `[E, ...]`; add up to 1 over the exits, or to 0.
     """
 
@@ -128,4 +128,4 @@ def _sums_of_the_others(values: Tensor) -> Tensor:
     """For each of `[..., k]` the sum of all but itself, without subtracting it from the whole."""
     before = values.cumsum(-1)
     after = values.flip(-1).cumsum(-1).flip(-1)
-    return functional.pad(before[..., :-1], (1, 0)) + functional.pad(after[..., 1:], (0, 1))
+    return torch.constant_pad_nd(before[..., :-1], (1, 0)) + torch.constant_pad_nd(after[..., 1:], (0, 1))
