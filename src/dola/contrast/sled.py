@@ -126,6 +126,7 @@ def _cosines(exits: Tensor, mature: Tensor, tokens: Tensor) -> Tensor:
 
 def _sums_of_the_others(values: Tensor) -> Tensor:
     """For each of `[..., k]` the sum of all but itself, without subtracting it from the whole."""
-    before = values.cumsum(-1)
-    after = values.flip(-1).cumsum(-1).flip(-1)
-    return torch.constant_pad_nd(before[..., :-1], (1, 0)) + torch.constant_pad_nd(after[..., 1:], (0, 1))
+    nothing = torch.zeros_like(values[..., :1])
+    before = torch.cat([nothing, values[..., :-1].cumsum(-1)], -1)
+    after = torch.cat([nothing, values[..., 1:].flip(-1).cumsum(-1)], -1).flip(-1)
+    return before + after
