@@ -159,7 +159,7 @@ def generations(kind: str, *runs: str) -> list[Any]:
     return [pytest.param(case, run, id=f"{n} {run}") for n, case in enumerate(GOLDEN[kind]) for run in runs]
 
 
-# Half of the runs: each choice of layers, with or without the penalty. The others passed when this was written.
+# Half of the runs, for the time they take; the others passed when this was written.
 @pytest.mark.parametrize(
     ("case", "key"), generations("sled_generate", "all r2 k10 rp1.05", "low r2 k10 rp1.0")
 )

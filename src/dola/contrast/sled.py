@@ -112,10 +112,10 @@ def _cosines(exits: Tensor, mature: Tensor, tokens: Tensor) -> Tensor:
     ids = tokens.expand(len(exits), *tokens.shape)
     p = torch.softmax(exits, -1)
     d = torch.sub(exits, mature).nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
-    length = torch.linalg.vector_norm(d, dim=-1, keepdim=True)
+    length: Tensor = torch.linalg.vector_norm(d, dim=-1, keepdim=True)
     p_i, d_i = p.gather(-1, ids), d.gather(-1, ids)
     p.scatter_(-1, ids, 0.0)
-    squares = torch.linalg.vector_norm(p, dim=-1, keepdim=True).square_()
+    squares: Tensor = torch.linalg.vector_norm(p, dim=-1, keepdim=True).square_()
     products = p.mul_(d).sum(-1, keepdim=True)
     squares_of_others, products_of_others = _sums_of_the_others(torch.stack([p_i * p_i, p_i * d_i]))
     p_i -= 1.0
