@@ -174,7 +174,8 @@ def _run_host(
 ) -> tuple[Any, StepRecord]:
     """The host's own output, and what was recorded of its steps."""
     record = StepRecord()
-    steps = StepScores(record, attachment)
+    assisted = settings.prompt_lookup_num_tokens is not None
+    steps = StepScores(record, attachment, overwritten=assisted)
     processors: list[LogitsProcessor] = [steps]
     if settings.repetition_penalty != 1.0:
         processors.insert(0, RowPenalty(settings.repetition_penalty, inputs["attention_mask"]))

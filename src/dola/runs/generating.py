@@ -152,8 +152,8 @@ def _batch(plan: GenerationPlan, strategy: int, places: Sequence[int], attempt: 
 
 
 def _decoding_of(decoding: Decoding, attempt: int, copy: int) -> Decoding:
-    """The settings of an attempt at a copy of a prompt: with a seed of its own, for the first one's would draw
-    the same text again."""
+    """The settings of an attempt at a copy of a prompt: with a seed of its own, for the first one's would
+    draw the same text again."""
     if decoding.seed is None or attempt == copy == 0:
         return decoding
     drawn = hashlib.sha256(f"{decoding.seed}:{attempt}:{copy}".encode())
