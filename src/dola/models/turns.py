@@ -16,7 +16,7 @@ from dola.errors import ModelError
 # By model, the threads that want it, in the order in which they came: the first has its turn. Not on the
 # model itself, which is copied and pickled.
 _QUEUES: WeakKeyDictionary[nn.Module, deque[int]] = WeakKeyDictionary()
-# By thread, the queue that it stands in without having its turn.
+# By thread, the queue that it stands in, until it takes its turn.
 _WAITING: dict[int, deque[int]] = {}
 _CHANGED = threading.Condition()
 
@@ -58,9 +58,10 @@ def turn(model: nn.Module) -> Iterator[None]:
 def _waits_for(queue: deque[int], thread: int) -> bool:
     """Whether the thread whose turn it is in this queue waits, itself or through others, for this one."""
     while queue:
-        if queue[0] == thread:
+        holder = queue[0]
+        if holder == thread:
             return True
-        if queue[0] not in _WAITING:
+        queue = _WAITING.get(holder, deque())
+        if queue and queue[0] == holder:  # its turn has come, and it has not noticed yet
             return False
-        queue = _WAITING[queue[0]]
     return False
