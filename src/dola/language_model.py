@@ -31,6 +31,9 @@ class LanguageModel:
 
     Made by `dola.load`, or from a model and a tokenizer that are loaded already; a tokenizer that has no
     padding token is given one.
+
+    Several threads may use it, and others made of the same model: they wait for each other's batches. None
+    may attach a strategy to the model meanwhile.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: Tokenizer, name: str = "") -> None:
@@ -67,15 +70,19 @@ class LanguageModel:
 
         Args:
             stop: strings that end a continuation; it is cut before the first of them.
-            seed: of the sampling; the same seed, prompts and settings give the same text.
+            seed: of the sampling, in 0..2**32 - 1. A prompt is drawn the same text with the same seed and
+                settings, whatever prompts are beside it (but for rounding, where two tokens come out even);
+                a prompt given twice is drawn twice. With beams a batch is drawn as a whole. No process-wide
+                generator is touched. None: a seed that PyTorch's process-wide generator gives.
             prompt_lookup_num_tokens: guess this many tokens from the prompt at a time and verify them in one
-                pass; the tokens are those of plain greedy decoding. One prompt only.
-            on_text: called with the text as it is generated. One prompt, no beams.
+                pass; the tokens are those without it, drawn ones too. One prompt only.
+            on_text: called with the text as it is generated. One prompt, no beams. It must not use this
+                model, which is in the middle of a batch, nor wait for a thread that does.
 
         Raises:
             DataError: an empty prompt, or one that leaves no room in the model's context.
             LayerError: a layer that the model lacks.
-            ModelError: a strategy is attached to the model already.
+            ModelError: a strategy is attached to the model already, or `on_text` calls this.
             StrategyError: settings that do not go together.
         """
         settings = GenerationSettings(
@@ -118,13 +125,12 @@ class LanguageModel:
         float32); rows of different lengths share a batch only in architectures of which that is known: not
         of unlisted ones, of RecurrentGemma, nor where rotary embeddings depend on the text's length.
 
-        Between two batches the model is as it was: no strategy is attached.
+        Between two batches the model is as it was: no strategy is attached, and any thread may use it.
 
         Args:
             batch_size: prompts in one batch; None: 8 on a CPU, 32 on CUDA. Halved when memory runs out.
-            seed: of the sampling. What is drawn depends on the seed, the settings and the prompts of the
-                same batch, not on other batches: with `batch_size=1` on nothing but the prompt, and how
-                often it was given before. It is not what `generate` draws with this seed.
+            seed: as in `generate`, and the same texts, whatever the batch size and the order. A prompt given
+                several times is drawn several times, the first of them what it is drawn alone.
             prompt_lookup_num_tokens: as in `generate`; prompts are then continued one by one.
 
         The other settings are those of `generate`.
@@ -215,7 +221,10 @@ class LanguageModel:
         truncate: bool = False,
         batch_tokens: int | None = None,
     ) -> Iterator[tuple[int, Scored]]:
-        """As `loglikelihood`: each request's index and result, as soon as it is done."""
+        """As `loglikelihood`: each request's index and result, as soon as it is done.
+
+        Between two items the model is as it was, and any thread may use it.
+        """
         return iter_loglikelihood(
             self.model, self.tokenizer, requests, strategies, truncate=truncate, batch_tokens=batch_tokens
         )

@@ -1,26 +1,29 @@
 """Prompts in, continuations out: one call of the host's own `generate`, with what it does recorded."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel, StoppingCriteria, set_seed
+from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel, StoppingCriteria
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from dola.errors import ModelError, StrategyError
 from dola.hosts.penalty import RowPenalty
 from dola.hosts.prompts import Prompt, left_padded, of_one_length, read_prompts
 from dola.hosts.recording import ChosenTokens, StepRecord, StepScores
+from dola.hosts.sampling import RowSampler, seed_of, seeded
 from dola.hosts.settings import GenerationSettings
 from dola.hosts.stopping import StopStrings, cut_at_stop
 from dola.hosts.streaming import CallbackStreamer
-from dola.hosts.transformers import Attachment, attach, attached
+from dola.hosts.transformers import Attachment, attached
 from dola.models.padding import can_pad
 from dola.models.parts import context_of, input_device
 from dola.models.prefix import Prefix
+from dola.models.randomness import generators_seeded
+from dola.models.turns import turn
 from dola.strategies import Strategy, Vanilla
 
 
@@ -72,10 +75,12 @@ def generate(
         raise StrategyError("text can be streamed for one prompt at a time, and without beams")
     if settings.prompt_lookup_num_tokens is not None and not alone:
         raise StrategyError("prompt lookup takes one prompt at a time, and no beams")
-    refuse_attached(model)
-    rows = read_prompts(tokenizer, prompts, context=context_of(model.config), room=settings.max_new_tokens)
-    if settings.seed is not None:
-        set_seed(settings.seed)
+    with turn(model):
+        refuse_attached(model)
+        rows = read_prompts(
+            tokenizer, prompts, context=context_of(model.config), room=settings.max_new_tokens
+        )
+    settings = seeded(settings)
     together = len({len(row.ids) for row in rows}) == 1 or can_pad(model)
     done: dict[int, Generation] = {}
     for batch in [rows] if together else of_one_length(rows):
@@ -100,20 +105,38 @@ def generate_batch(
     prefix: Prefix | None = None,
     on_text: Callable[[str], None] | None = None,
 ) -> list[Generation]:
-    """Continue the rows of one batch, in their order.
+    """Continue the rows of one batch, in their order, while no other thread uses the model.
 
     Args:
         strategy: resolved for the model.
+        settings: with a seed where something is drawn (`seeded`).
         prefix: what all rows begin with, read already; at least one token of each row must come after it.
+
+    Raises:
+        ModelError: a strategy is attached to the model already, or this is called from within a batch of it.
     """
+    with turn(model):
+        refuse_attached(model)
+        return _generate_batch(model, tokenizer, rows, strategy, settings, prefix, on_text)
+
+
+def _generate_batch(
+    model: PreTrainedModel,
+    tokenizer: Tokenizer,
+    rows: Sequence[Prompt],
+    strategy: Strategy,
+    settings: GenerationSettings,
+    prefix: Prefix | None,
+    on_text: Callable[[str], None] | None,
+) -> list[Generation]:
     inputs: dict[str, Any] = dict(left_padded(rows, int(tokenizer.pad_token_id), input_device(model)))
     start = inputs["input_ids"].shape[1]
     if prefix is not None:
         padding = [start - len(row.ids) for row in rows for _ in range(settings.num_beams)]
         inputs["past_key_values"] = prefix.under_padding(model, padding)
     streamer = None if on_text is None else CallbackStreamer(tokenizer, on_text, settings.stop)
-    with nullcontext() if isinstance(strategy, Vanilla) else attach(model, strategy) as attachment:
-        output, record = _run_host(model, tokenizer, inputs, settings, streamer, attachment)
+    with nullcontext() if isinstance(strategy, Vanilla) else Attachment(model, strategy) as attachment:
+        output, record = _run_host(model, tokenizer, rows, inputs, settings, streamer, attachment)
     del inputs  # with the cache, which is as large as what is left of the memory
     scores, premature = _per_token(output, record, start)
     ends = settings.host_config(model, tokenizer).eos_token_id
@@ -143,6 +166,7 @@ def generate_batch(
 def _run_host(
     model: PreTrainedModel,
     tokenizer: Tokenizer,
+    rows: Sequence[Prompt],
     inputs: dict[str, Any],
     settings: GenerationSettings,
     streamer: CallbackStreamer | None,
@@ -150,15 +174,21 @@ def _run_host(
 ) -> tuple[Any, StepRecord]:
     """The host's own output, and what was recorded of its steps."""
     record = StepRecord()
-    steps = StepScores(record, attachment)
+    assisted = settings.prompt_lookup_num_tokens is not None
+    steps = StepScores(record, attachment, overwritten=assisted)
     processors: list[LogitsProcessor] = [steps]
     if settings.repetition_penalty != 1.0:
         processors.insert(0, RowPenalty(settings.repetition_penalty, inputs["attention_mask"]))
+    draws: AbstractContextManager[None] = nullcontext()
+    if settings.do_sample and settings.num_beams == 1:
+        processors.append(RowSampler(settings, rows, inputs["input_ids"].shape[1]))
+    elif settings.do_sample:
+        draws = generators_seeded(int.from_bytes(seed_of(settings, rows)[:4], "big"))
     criteria: list[StoppingCriteria] = [ChosenTokens(record, steps)]
     if settings.stop:
         criteria.append(StopStrings(tokenizer, settings.stop, inputs["input_ids"].shape[1]))
     config = settings.host_config(model, tokenizer)
-    with _without_defaults(model):
+    with _without_defaults(model), draws:
         output = cast("Any", model).generate(
             **inputs,
             generation_config=config,

@@ -19,6 +19,7 @@ from dola.models.parts import take_apart
 from dola.models.probe import probe
 from dola.models.projection import projection_of
 from dola.models.tap import LayerTap
+from dola.models.turns import turn
 from dola.strategies import Contrast, DoLa, Strategy
 
 _MARK = "_dola_attachment"
@@ -126,15 +127,17 @@ def attach(model: PreTrainedModel, strategy: Strategy) -> Attachment:
             model.generate(**inputs, max_new_tokens=64)
 
     Its logits are then the strategy's scores `[B, T, V]` in float32; tokens that are ruled out lie finitely
-    below all others. The weights are not touched. One strategy at a time; calls from several threads at once
-    are not supported. `generate` refuses `guidance_scale` while a contrasting strategy is attached.
+    below all others. The weights are not touched. One strategy at a time, and for one thread: while it is
+    attached, the model's own calls are not kept apart (those of `LanguageModel` are, and refuse to generate
+    meanwhile). `generate` refuses `guidance_scale` while a contrasting strategy is attached.
 
     Raises:
         ModelError: not a decoder-only language model with a head, one already attached, or an unlisted
-            architecture whose logits are not reproduced.
+            architecture whose logits are not reproduced; or the call comes from within a batch of it.
         LayerError: a layer that the model lacks.
     """
-    return Attachment(model, strategy)
+    with turn(model):
+        return Attachment(model, strategy)
 
 
 def attached(model: PreTrainedModel) -> Attachment | None:

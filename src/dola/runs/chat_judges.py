@@ -120,8 +120,6 @@ class LocalChat:
             ]
             made = lm.iter_generate(
                 [prompts[place] for place in places],
-                # What is drawn for a row depends on the rows beside it, which resuming changes.
-                batch_size=1 if temperature else None,
                 max_new_tokens=max_tokens,
                 do_sample=temperature > 0,
                 temperature=temperature or 1.0,

@@ -14,6 +14,7 @@ from dola.models.prefix import rotates_by_length
 from dola.models.probe import probe
 from dola.models.projection import projection_of
 from dola.models.trunk import TappedTrunk
+from dola.models.turns import turn
 from dola.scoring.queries import Answers, QueryHeads
 from dola.scoring.result import LogLikelihood, Scored
 from dola.scoring.tokens import Request, TokenRequest, tokenize_requests
@@ -36,8 +37,6 @@ def iter_loglikelihood(
 ) -> Iterator[tuple[int, Scored]]:
     """See `LanguageModel.iter_loglikelihood`. What can be refused is refused before the first pass."""
     parts = take_apart(model)
-    if not parts.listed:
-        probe(model, parts)
     resolved = [strategy.resolve(parts.depth) for strategy in strategies]
     if not resolved:
         raise StrategyError("no strategy given: expected at least one to score with")
@@ -46,7 +45,10 @@ def iter_loglikelihood(
     if size < 1:
         raise StrategyError(f"batch_tokens must be at least 1, found {size}")
     context = context_of(model.config)
-    tokens = tokenize_requests(tokenizer, requests, context=context, truncate=truncate)
+    with turn(model):
+        if not parts.listed:
+            probe(model, parts)
+        tokens = tokenize_requests(tokenizer, requests, context=context, truncate=truncate)
     return _score(model, parts, tokens, resolved, Budget(size))
 
 
@@ -57,18 +59,21 @@ def _score(
     strategies: Sequence[Strategy],
     budget: Budget,
 ) -> Iterator[tuple[int, Scored]]:
-    head = ContrastiveHead(projection_of(parts), parts.vocab_size)
-    heads = QueryHeads(head, strategies, parts.depth.num_layers)
-    with TappedTrunk(parts, heads.exits) as trunk:
+    with turn(model):
+        head = ContrastiveHead(projection_of(parts), parts.vocab_size)
+        heads = QueryHeads(head, strategies, parts.depth.num_layers)
+        trunk = TappedTrunk(parts, heads.exits)
         walk = walk_for(model, trunk, budget, heads)
-        for window in _windows(requests, budget.size):
-            trie = TokenTrie(shared=not rotates_by_length(model.config))
-            asked = [[trie.add(ids, request.start) for ids in request.sequences] for _, request in window]
+    for window in _windows(requests, budget.size):
+        trie = TokenTrie(shared=not rotates_by_length(model.config))
+        asked = [[trie.add(ids, request.start) for ids in request.sequences] for _, request in window]
+        # A window's time, not the iterator's: whoever takes an item may use the model before the next.
+        with turn(model), trunk:
             heads.begin(trie)
             walk(trie)
             answers = heads.finish()
-            for (index, request), queries in zip(window, asked, strict=True):
-                yield index, _scored(request, queries, strategies, answers)
+        for (index, request), queries in zip(window, asked, strict=True):
+            yield index, _scored(request, queries, strategies, answers)
 
 
 def _windows(requests: Sequence[TokenRequest], tokens: int) -> Iterator[list[tuple[int, TokenRequest]]]:

@@ -12,6 +12,7 @@ from dola.head import ContrastiveHead
 from dola.models.parts import context_of, input_device, take_apart
 from dola.models.projection import projection_of
 from dola.models.trunk import hidden_states
+from dola.models.turns import turn
 from dola.strategies import Strategy
 
 
@@ -79,11 +80,11 @@ def trace_text(
         raise DataError(
             f"the text has {ids.shape[1]} tokens, and the model's context holds {context}: shorten it"
         )
-    hidden = hidden_states(parts, ids, strategy.exits)[:, 0, first - 1 : -1]  # [E, R, D]
-    targets = ids[0, first:].to(hidden.device)
-    head = ContrastiveHead(projection_of(parts), parts.vocab_size)
     tokens: list[TokenTrace] = []
-    with torch.inference_mode():
+    with turn(model), torch.inference_mode():
+        hidden = hidden_states(parts, ids, strategy.exits)[:, 0, first - 1 : -1]  # [E, R, D]
+        targets = ids[0, first:].to(hidden.device)
+        head = ContrastiveHead(projection_of(parts), parts.vocab_size)
         for rows, logits in head.chunks(hidden):
             tokens += _explain(tokenizer, strategy, logits, targets[rows], first + rows.start, top_k)
     return Trace(text, str(strategy), strategy.exits[-1].layer, tuple(tokens))
