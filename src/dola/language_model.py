@@ -256,12 +256,13 @@ def load(
     """Load a model: an alias (`smollm2`), a hub id, a local folder, or a .gguf file.
 
     Args:
-        dtype: `float32`, `bfloat16`, `float16` or `auto` (as saved); None: float16 on CUDA, else float32.
+        dtype: `float32`, `bfloat16`, `float16` or `auto` (as saved); None: float32 on the CPU, elsewhere as
+            saved (bfloat16 that the device lacks: float32).
         device: `auto` (CUDA, else mps, where there is one), `cpu`, `cuda`, `cuda:1`, `mps`.
         num_gpus: 1, more, or `auto`: as the released `--num-gpus`.
         max_gpu_memory: GiB a GPU may be filled with when there are several; the released `--max_gpu_memory`.
         trust_remote_code: run code that comes with the model.
-        progress: is told what takes time: a download, the first unpacking.
+        progress: is told what takes time (a download, the first unpacking), and the dtype that was taken.
 
     Raises:
         ModelError: not found, not reachable, not a decoder-only language model, or no such device.
@@ -269,7 +270,7 @@ def load(
     placement = Placement(device=device, dtype=dtype, num_gpus=num_gpus, max_gpu_memory=max_gpu_memory)
     source = find_source(name, progress=progress)
     load_depth(source, trust_remote_code=trust_remote_code)
-    model, tokenizer = load_model(source, placement, trust_remote_code=trust_remote_code)
+    model, tokenizer = load_model(source, placement, trust_remote_code=trust_remote_code, progress=progress)
     return LanguageModel(model, tokenizer, name)
 
 
