@@ -61,7 +61,9 @@ def with_tensors(change: Callable[[dict[str, torch.Tensor]], Mapping[str, torch.
     def damage(folder: Path) -> None:
         tensors = change(load_file(folder / WEIGHTS))
         # Of two names for one tensor the file keeps neither.
-        save_file({name: tensor.clone() for name, tensor in tensors.items()}, folder / WEIGHTS, {"format": "pt"})
+        save_file(
+            {name: tensor.clone() for name, tensor in tensors.items()}, folder / WEIGHTS, {"format": "pt"}
+        )
 
     return damage
 

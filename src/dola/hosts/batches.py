@@ -15,6 +15,7 @@ from dola.models.budget import Budget
 from dola.models.padding import can_pad
 from dola.models.parts import context_of, take_apart
 from dola.models.prefix import Prefix, can_share_prefixes
+from dola.models.vocabulary import check_tokens
 from dola.strategies import Strategy
 
 # Prompts in one batch, where the caller does not say.
@@ -52,6 +53,7 @@ def iter_generate(
         size = 1
     refuse_attached(model)
     rows = read_prompts(tokenizer, prompts, context=context_of(model.config), room=settings.max_new_tokens)
+    check_tokens(model, [row.ids for row in rows])
     return _batches(_Call(model, tokenizer, strategy, settings), rows, Budget(size))
 
 

@@ -21,6 +21,7 @@ from dola.hosts.transformers import Attachment, attach, attached
 from dola.models.padding import can_pad
 from dola.models.parts import context_of, input_device
 from dola.models.prefix import Prefix
+from dola.models.vocabulary import check_tokens
 from dola.strategies import Strategy, Vanilla
 
 
@@ -74,6 +75,7 @@ def generate(
         raise StrategyError("prompt lookup takes one prompt at a time, and no beams")
     refuse_attached(model)
     rows = read_prompts(tokenizer, prompts, context=context_of(model.config), room=settings.max_new_tokens)
+    check_tokens(model, [row.ids for row in rows])
     if settings.seed is not None:
         set_seed(settings.seed)
     together = len({len(row.ids) for row in rows}) == 1 or can_pad(model)

@@ -21,17 +21,24 @@ _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
 def check_filled(
-    model: PreTrainedModel, report: Mapping[str, Any], name: str, tell: Callable[[str], None]
+    model: PreTrainedModel,
+    report: Mapping[str, Any],
+    name: str,
+    *,
+    whole: Collection[str] = (),
+    tell: Callable[[str], None],
 ) -> None:
     """Refuse a model with weights that its checkpoint lacks, or has more of, by their names.
 
-    Refused: weights that are missing or have another shape (the host has put random ones there); tensors
+    Refused: weights that are missing or have another shape (the host has put random ones there), or are
+    saved as whole numbers with no word of how to unpack them; tensors
     of layers behind the last, of modules that have other weights, or of modules of a block, which the model
     leaves out and was not trained without. Tied weights are one. What the architecture is known to leave
     out is fine; anything else that is left over (a head for other tasks) is told in one line.
 
     Args:
         report: what `from_pretrained(..., output_loading_info=True)` returns beside the model.
+        whole: the tensors that are saved as whole numbers, of a checkpoint that says of no quantisation.
 
     Raises:
         ModelError: any of these.
@@ -49,6 +56,9 @@ def check_filled(
         raise _refused(name, "lacks", missing)
     if misshapen:
         raise _refused(name, "has another shape of", misshapen)
+    packed = sorted(_packed(model, whole))
+    if packed:
+        raise _refused(name, "has whole numbers or truth values, and no quantization_config, in", packed)
     left_over = sorted(report["unexpected_keys"])
     refused = [key for key in left_over if _belongs(model, key)]
     if refused:
@@ -96,6 +106,14 @@ class _Heard(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.texts.append(record.getMessage())
+
+
+def _packed(model: PreTrainedModel, whole: Collection[str]) -> Iterator[str]:
+    """Those of the names that are weights of the model, under their own name or behind its prefix."""
+    weights = {key for key, weight in model.named_parameters() if weight.is_floating_point()}
+    for name in whole:
+        if name in weights or f"{model.base_model_prefix}.{name}" in weights:
+            yield name
 
 
 def _belongs(model: PreTrainedModel, key: str) -> bool:

@@ -1,24 +1,27 @@
 """From a name to a model: an alias, a hub id, a local folder, or a GGUF file."""
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from dola.errors import DolaError, ModelError
+from dola.errors import DolaError, ModelError, in_one_line
 from dola.models.aliases import ALIASES, resolve_alias
+from dola.models.described import check_described
 from dola.models.filled import check_filled, unfit
 from dola.models.parts import depth_of
 from dola.models.placement import Placement
-from dola.models.promised import check_layer_counts, no_larger_than
+from dola.models.promised import check_counts, no_larger_than
 from dola.models.saved import Saved, read_saved
 from dola.models.unpacked import unpacked_folder
+from dola.models.vocabulary import check_ends
 from dola.strategies import Depth
 
 Progress = Callable[[str], None]
@@ -77,9 +80,10 @@ def find_source(name: str, *, progress: Progress) -> ModelSource:
 def _check_folder(name: str, path: Path) -> None:
     if (path / "adapter_config.json").exists():
         raise ModelError(
-            f"{name} holds an adapter (adapter_config.json), which the host would put on another model: merge"
-            " the two and save that (peft's merge_and_unload), or attach DoLa to the model with the adapter on"
+            f"{name} holds an adapter (adapter_config.json), which the host would put on another model:"
+            " merge the two and save that (peft's merge_and_unload), or attach DoLa to the model that has both"
         )
+    check_described(path)
     if not (path / "config.json").is_file():
         raise ModelError(f"{name} has no config.json: expected a folder saved by save_pretrained")
 
@@ -90,7 +94,7 @@ def _config_of(source: ModelSource, *, trust_remote_code: bool) -> Config:
         if source.gguf_file is not None:
             return _gguf_config(source)
         settings, _ = PretrainedConfig.get_config_dict(source.location)
-        check_layer_counts(settings, source.name)
+        check_counts(settings, source.name)
         return AutoConfig.from_pretrained(**source.arguments, trust_remote_code=trust_remote_code)
 
 
@@ -122,8 +126,9 @@ def saved_dtype(source: ModelSource, *, trust_remote_code: bool = False) -> str 
     """
     config = _config_of(source, trust_remote_code=trust_remote_code)
     found = getattr(config, "dtype", None) or getattr(config.get_text_config(decoder=True), "dtype", None)
-    if found is not None:
-        return str(found).removeprefix("torch.")
+    named = str(found).removeprefix("torch.")
+    if isinstance(getattr(torch, named, None), torch.dtype):
+        return named
     if not Path(source.location).is_dir():  # else the answer would depend on what the cache holds
         return None
     saved = _saved_of(source, trust_remote_code=trust_remote_code)
@@ -149,36 +154,43 @@ def load_model(
     placed = placement.load_arguments_here(saved_as)
     saved = _saved_of(source, trust_remote_code=trust_remote_code)
     arguments = source.arguments | {"trust_remote_code": trust_remote_code}
-    with _failures_explained(source):
+    with _failures_explained(source, "the tokenizer of "):
         tokenizer = AutoTokenizer.from_pretrained(**arguments)
-        with no_larger_than(saved, source.name), unfit(source.name):
-            model, report = AutoModelForCausalLM.from_pretrained(
-                **arguments, **placed, output_loading_info=True, ignore_mismatched_sizes=True
-            )
-    check_filled(model, report, source.name, progress)
+    with _failures_explained(source), no_larger_than(saved, source.name), unfit(source.name):
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            **arguments, **placed, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+    model: PreTrainedModel = loaded[0]
+    report: Mapping[str, Any] = loaded[1]
+    whole = saved.whole if saved is not None else ()
+    check_filled(model, report, source.name, whole=whole, tell=progress)
+    check_ends(model, source.name)
     model.train(mode=False)
     dtype = str(model.dtype).removeprefix("torch.")
-    progress(f"{source.name}: weights in {dtype} on {_device(model)}, saved in {saved_as or 'packed numbers'}")
+    progress(
+        f"{source.name}: weights in {dtype} on {_device(model)}, saved in {saved_as or 'packed numbers'}"
+    )
     return model, tokenizer
 
 
 def _device(model: PreTrainedModel) -> str:
     places = (getattr(model, "hf_device_map", None) or {"": model.device}).values()
-    return ", ".join(dict.fromkeys(f"cuda:{place}" if isinstance(place, int) else str(place) for place in places))
+    return ", ".join(
+        dict.fromkeys(f"cuda:{place}" if isinstance(place, int) else str(place) for place in places)
+    )
 
 
 @contextmanager
-def _failures_explained(source: ModelSource) -> Iterator[None]:
+def _failures_explained(source: ModelSource, what: str = "") -> Iterator[None]:
     """What the host says in many lines and many exception types, in one."""
     try:
         yield
     except (DolaError, MemoryError):
         raise
     except Exception as error:  # readers of damaged files raise types of their own, some plain `Exception`
-        first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         nearest = difflib.get_close_matches(source.name, ALIASES, n=1)
         hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
         raise ModelError(
-            f"cannot load {source.name!r}{hint}: {first.rstrip('.')}. Expected an alias"
+            f"cannot load {what}{source.name!r}{hint}: {in_one_line(error)}. Expected an alias"
             f" ({', '.join(ALIASES)}), a hub id, a folder saved by save_pretrained, or a .gguf file"
         ) from error

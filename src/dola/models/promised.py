@@ -22,7 +22,9 @@ from dola.errors import ModelError
 from dola.models.saved import Saved
 
 # Far more than any model has, and few enough to make a list of.
-_MOST_LAYERS = 1_000_000
+_MOST = 1_000_000
+# In the names of settings by which a configuration makes a list as long.
+_COUNTED = ("layer", "block", "depth", "label")
 # Generous on purpose: what is a little too large is refused by name once it is loaded. A saved tensor
 # becomes several weights (of fused ones), a weight has modules around it, a tied one is made twice.
 _WEIGHTS_A_TENSOR = 16
@@ -32,18 +34,17 @@ _SLACK_MODULES = 10_000
 _SLACK_NUMBERS = 1 << 26
 
 
-
-def check_layer_counts(settings: Mapping[str, Any], name: str) -> None:
-    """See that a configuration's own numbers of layers can be counted to: the host makes lists of them.
+def check_counts(settings: Mapping[str, Any], name: str) -> None:
+    """See that a configuration's numbers of layers, blocks, labels can be counted to: the host does.
 
     Raises:
         ModelError: one that cannot.
     """
     for key, value in settings.items():
         if isinstance(value, Mapping):
-            check_layer_counts(value, name)
-        elif "layer" in key and isinstance(value, int | float) and not abs(value) <= _MOST_LAYERS:
-            raise ModelError(f"the configuration of {name} says {key} = {value:g}: no model has so many")
+            check_counts(value, name)
+        elif isinstance(value, int) and value > _MOST and any(word in key for word in _COUNTED):
+            raise ModelError(f"the configuration of {name} says {key} = {value:,}: no model has so many")
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from huggingface_hub import try_to_load_from_cache
 from torch import Tensor
 from transformers.modeling_utils import load_state_dict
 
-from dola.errors import ModelError
+from dola.errors import ModelError, in_one_line
 
 # As the host looks for them, the first that is there.
 _WEIGHTS = (
@@ -36,17 +36,19 @@ class Saved:
         numbers: how many, in all of them; of packed ones the most that there can be.
         size: bytes, of all files together.
         dtype: what most of the numbers are saved in, as torch names it; None where that is not told.
+        whole: the names of the tensors of whole numbers or truth values; of packed ones not told.
     """
 
     tensors: int
     numbers: int
     size: int
     dtype: str | None = None
+    whole: tuple[str, ...] = ()
 
     @property
     def packed(self) -> Saved:
         """The same files where they are quantised: a saved number may hold many."""
-        return replace(self, numbers=_BITS * self.size)
+        return replace(self, numbers=_BITS * self.size, whole=())
 
 
 def read_saved(location: str, gguf_file: str | None = None, *, named: str | None = None) -> Saved | None:
@@ -99,28 +101,30 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def _read(files: list[Path]) -> Saved:
-    elements: Counter[torch.dtype] = Counter()
-    tensors = 0
+    headers: dict[str, Tensor] = {}
     for file in files:
-        for tensor in _header(file):
-            tensors += 1
-            elements[tensor.dtype] += tensor.numel()
+        headers |= _header(file)
+    elements: Counter[torch.dtype] = Counter()
+    for tensor in headers.values():
+        elements[tensor.dtype] += tensor.numel()
     most = max(elements, key=lambda dtype: elements[dtype], default=None)
-    size = sum(file.stat().st_size for file in files)
-    dtype = None if most is None else str(most).removeprefix("torch.")
-    return Saved(tensors, elements.total(), size, dtype)
+    return Saved(
+        len(headers),
+        elements.total(),
+        sum(file.stat().st_size for file in files),
+        None if most is None else str(most).removeprefix("torch."),
+        tuple(name for name, tensor in headers.items() if not tensor.is_floating_point()),
+    )
 
 
-def _header(file: Path) -> list[Tensor]:
-    """The file's tensors, on the meta device."""
+def _header(file: Path) -> dict[str, Tensor]:
+    """The file's tensors by name, on the meta device."""
     try:
-        return [
-            each for each in load_state_dict(str(file), map_location="meta").values() if torch.is_tensor(each)
-        ]
+        held: Mapping[str, object] = load_state_dict(str(file), map_location="meta")
+        return {name: tensor for name, tensor in held.items() if isinstance(tensor, Tensor)}
     except Exception as error:  # readers of damaged files raise types of their own, some plain `Exception`
-        first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ModelError(
-            f"{file} is no whole file of weights ({first.rstrip('.')}): fetch or save the model again"
+            f"{file} is no whole file of weights ({in_one_line(error)}): fetch or save the model again"
         ) from error
 
 

@@ -14,6 +14,7 @@ from dola.models.prefix import rotates_by_length
 from dola.models.probe import probe
 from dola.models.projection import projection_of
 from dola.models.trunk import TappedTrunk
+from dola.models.vocabulary import check_tokens
 from dola.scoring.queries import Answers, QueryHeads
 from dola.scoring.result import LogLikelihood, Scored
 from dola.scoring.tokens import Request, TokenRequest, tokenize_requests
@@ -47,6 +48,7 @@ def iter_loglikelihood(
         raise StrategyError(f"batch_tokens must be at least 1, found {size}")
     context = context_of(model.config)
     tokens = tokenize_requests(tokenizer, requests, context=context, truncate=truncate)
+    check_tokens(model, (ids for request in tokens for ids in request.sequences))
     return _score(model, parts, tokens, resolved, Budget(size))
 
 
