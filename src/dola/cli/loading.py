@@ -43,6 +43,7 @@ def load_for(options: ModelOptions, strategies: Sequence[Strategy]) -> LanguageM
             num_gpus=placement.num_gpus,
             max_gpu_memory=placement.max_gpu_memory,
             trust_remote_code=options.trust_remote_code,
+            progress=tell,
         )
 
 

@@ -85,7 +85,8 @@ def load_local_judge(
     from dola.models.loading import find_source, load_model
 
     source = find_source(name, progress=progress)
-    return LocalJudge(*load_model(source, placement or Placement(), trust_remote_code=trust_remote_code))
+    placement = placement or Placement()
+    return LocalJudge(*load_model(source, placement, trust_remote_code=trust_remote_code, progress=progress))
 
 
 def check_kind(folder: Path, kind: Kind) -> None:

@@ -81,7 +81,7 @@ def _check_folder(name: str, path: Path) -> None:
     if (path / "adapter_config.json").exists():
         raise ModelError(
             f"{name} holds an adapter (adapter_config.json), which the host would put on another model:"
-            " merge the two and save that (peft's merge_and_unload), or attach DoLa to the model that has both"
+            " merge the two and save that (peft's merge_and_unload), or attach DoLa to the model with both"
         )
     check_described(path)
     if not (path / "config.json").is_file():
@@ -133,6 +133,17 @@ def saved_dtype(source: ModelSource, *, trust_remote_code: bool = False) -> str 
         return None
     saved = _saved_of(source, trust_remote_code=trust_remote_code)
     return None if saved is None else saved.dtype
+
+
+def dtype_here(
+    name: str, placement: Placement, *, trust_remote_code: bool = False, progress: Progress = _silent
+) -> str:
+    """The dtype that `load_model` would take, before any weights load; `auto` stays `auto`."""
+    taken = str(placement.load_arguments_here()["dtype"])
+    if taken == placement.load_arguments_here("float16")["dtype"]:  # whatever the weights are saved in
+        return taken
+    saved_as = saved_dtype(find_source(name, progress=progress), trust_remote_code=trust_remote_code)
+    return str(placement.load_arguments_here(saved_as)["dtype"])
 
 
 def load_model(

@@ -45,8 +45,9 @@ def pad_with_known(model: PreTrainedModel, tokenizer: Tokenizer) -> None:
     if tokenizer.pad_token is not None and _is_known(tokenizer.pad_token_id, known):
         return
     tried = (tokenizer.eos_token_id, *range(known))
-    found = (tokenizer.convert_ids_to_tokens(token) for token in tried if _is_known(token, known))
-    token = next((each for each in found if each is not None), None)
+    # A gap in the tokenizer has no text, whatever the host's types say.
+    found = (str(tokenizer.convert_ids_to_tokens(token) or "") for token in tried if _is_known(token, known))
+    token = next(filter(None, found), None)
     if token is None:
         raise ModelError(
             f"the tokenizer has none of the {known} tokens that the model has embeddings for: it is another's"
