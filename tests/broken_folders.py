@@ -79,3 +79,47 @@ def nested(depth: int) -> str:
 def header(length: int) -> bytes:
     """The start of a safetensors file whose header is said to be so long."""
     return struct.pack("<Q", length) + b"{}"
+
+
+def both(first: Damage, second: Damage) -> Damage:
+    return lambda folder: (first(folder), second(folder))
+
+
+def sharded(change: Callable[[dict[str, Any]], Any] = dict) -> Damage:
+    """The weights in two files, with an index that `change` may damage."""
+
+    def damage(folder: Path) -> None:
+        held = load_file(folder / WEIGHTS)
+        (folder / WEIGHTS).unlink()
+        places: dict[str, str] = {}
+        for number, names in enumerate((sorted(held)[:20], sorted(held)[20:]), start=1):
+            shard = f"model-0000{number}-of-00002.safetensors"
+            save_file({name: held[name] for name in names}, folder / shard, {"format": "pt"})
+            places |= dict.fromkeys(names, shard)
+        index = {"metadata": {"total_size": 1}, "weight_map": places}
+        (folder / f"{WEIGHTS}.index.json").write_text(json.dumps(change(index)))
+
+    return damage
+
+
+def saved_with_torch(instead: object = None) -> Damage:
+    """The weights, or something else, as torch's own file."""
+
+    def damage(folder: Path) -> None:
+        held = load_file(folder / WEIGHTS)
+        (folder / WEIGHTS).unlink()
+        torch.save(held if instead is None else instead, folder / "pytorch_model.bin")
+
+    return damage
+
+
+def other_tokens(shift: int) -> Damage:
+    """Every token of the tokenizer under a number that is larger by `shift`."""
+
+    def damage(folder: Path) -> None:
+        found = json.loads((folder / "tokenizer.json").read_text())
+        found["model"]["vocab"] = {name: at + shift for name, at in found["model"]["vocab"].items()}
+        found["added_tokens"] = [{**token, "id": token["id"] + shift} for token in found["added_tokens"]]
+        (folder / "tokenizer.json").write_text(json.dumps(found))
+
+    return damage

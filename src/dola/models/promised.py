@@ -30,7 +30,7 @@ _COUNTED = ("layer", "block", "depth", "label")
 _WEIGHTS_A_TENSOR = 16
 _MODULES_A_TENSOR = 64
 _NUMBERS_A_NUMBER = 4
-_SLACK_MODULES = 10_000
+_SLACK_MODULES = 2_000
 _SLACK_NUMBERS = 1 << 26
 
 

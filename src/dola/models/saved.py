@@ -124,7 +124,7 @@ def _header(file: Path) -> dict[str, Tensor]:
         return {name: tensor for name, tensor in held.items() if isinstance(tensor, Tensor)}
     except Exception as error:  # readers of damaged files raise types of their own, some plain `Exception`
         raise ModelError(
-            f"cannot load {file}: it is no whole file of weights ({in_one_line(error)}); fetch or save it again"
+            f"cannot load {file}: it is no whole file of weights ({in_one_line(error)}); save it again"
         ) from error
 
 

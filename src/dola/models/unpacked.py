@@ -61,7 +61,7 @@ def _whole(folder: Path) -> bool:
             return False
         found = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
         return found == {_CHECKSUMS, *sums} and all(
-            _unchanged(folder / name, digest) for name, digest in sums.items()
+            isinstance(digest, str) and _unchanged(folder / name, digest) for name, digest in sums.items()
         )
     except (OSError, ValueError, RecursionError):
         return False
@@ -82,6 +82,12 @@ def _sha256(path: Path) -> str:
 
 
 def _unpack(gguf: Path, folder: Path) -> None:
+    _write(gguf, folder)
+    sums = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
+    (folder / _CHECKSUMS).write_text(json.dumps(sums, indent=1), encoding="utf-8")
+
+
+def _write(gguf: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -99,5 +105,3 @@ def _unpack(gguf: Path, folder: Path) -> None:
     del model.config.quantization_config
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
-    sums = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
-    (folder / _CHECKSUMS).write_text(json.dumps(sums, indent=1), encoding="utf-8")
