@@ -82,13 +82,11 @@ class Placement:
         """`load_arguments` on this machine."""
         import torch
 
-        cuda = torch.cuda.is_available()
         return self.load_arguments(
             saved,
-            cuda_devices=torch.cuda.device_count() if cuda else 0,
+            cuda_devices=torch.cuda.device_count() if torch.cuda.is_available() else 0,
             mps_available=torch.backends.mps.is_available(),
-            # Emulated it is slow, and older devices lack parts of it.
-            bfloat16=not cuda or torch.cuda.is_bf16_supported(including_emulation=False),
+            bfloat16=_computes_in_bfloat16(),
         )
 
     def _device_here(self, cuda_devices: int, *, mps_available: bool) -> str:
@@ -119,3 +117,12 @@ def _default_dtype(device: str, saved: str | None, *, bfloat16: bool) -> str:
     if device == "cpu" or saved not in ("float16", "bfloat16"):
         return "float32"
     return saved if saved == "float16" or bfloat16 else "float32"
+
+
+def _computes_in_bfloat16() -> bool:
+    """Whether this machine's GPU does, by itself: emulated it is slow, and lacks operations."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.backends.mps.is_available() and torch.backends.mps.is_macos_or_newer(14, 0)
