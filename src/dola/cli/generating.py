@@ -11,7 +11,7 @@ import click
 
 from dola.cli.generation_options import DecodingOptions, GenerationOutput
 from dola.cli.loading import load_for, tell
-from dola.cli.measuring import TITLES, Strategies, command_line, depth_for
+from dola.cli.measuring import TITLES, Strategies, command_line, depth_for, dtype_for
 from dola.cli.options import ModelOptions
 from dola.cli.progress import GenerationMeans, Running
 from dola.cli.scoring_options import RowOptions
@@ -83,13 +83,13 @@ def run_generation(asked: Generating, path: Path | None = None) -> tuple[Path, d
 def _line_up(asked: Generating) -> tuple[Lineup, GenerationConfig]:
     """What generates, every layer checked against the model's configuration."""
     model = asked.model
-    placed = model.placement.load_arguments_here()
+    model.placement.load_arguments_here()  # that the device is there is the cheapest to see
     depth = depth_for(model)
     resolved = [(label, strategy.resolve(depth)) for label, strategy in asked.strategies(depth)]
     lineup = line_up(resolved, variants=False)
     return lineup, GenerationConfig(
-        model_identity=model_identity(model.model_name, chat=asked.task.chat),
-        dtype=str(placed["dtype"]),
+        model_identity=model_identity(model.model_name),
+        dtype=dtype_for(model),
         strategies=tuple(str(strategy) for strategy in lineup.scored),
         penalties=asked.decoding.penalties(lineup.scored, asked.task.name, asked.preset),
         decoding=asked.decoding.settings(asked.task.name, asked.output.seed),

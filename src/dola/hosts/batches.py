@@ -16,6 +16,7 @@ from dola.models.padding import can_pad
 from dola.models.parts import context_of, take_apart
 from dola.models.prefix import Prefix, can_share_prefixes
 from dola.models.turns import turn
+from dola.models.vocabulary import check_tokens
 from dola.strategies import Strategy
 
 # Prompts in one batch, where the caller does not say.
@@ -56,6 +57,7 @@ def iter_generate(
         rows = read_prompts(
             tokenizer, prompts, context=context_of(model.config), room=settings.max_new_tokens
         )
+    check_tokens(model, [row.ids for row in rows])
     return _batches(_Call(model, tokenizer, strategy, seeded(settings)), rows, Budget(size))
 
 

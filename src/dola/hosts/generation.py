@@ -24,6 +24,7 @@ from dola.models.parts import context_of, input_device
 from dola.models.prefix import Prefix
 from dola.models.randomness import generators_seeded
 from dola.models.turns import turn
+from dola.models.vocabulary import check_tokens
 from dola.strategies import Strategy, Vanilla
 
 
@@ -80,6 +81,7 @@ def generate(
         rows = read_prompts(
             tokenizer, prompts, context=context_of(model.config), room=settings.max_new_tokens
         )
+    check_tokens(model, [row.ids for row in rows])
     settings = seeded(settings)
     together = len({len(row.ids) for row in rows}) == 1 or can_pad(model)
     done: dict[int, Generation] = {}

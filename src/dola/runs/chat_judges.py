@@ -104,6 +104,7 @@ class LocalChat:
     placement: Placement
     load: Callable[[], LanguageModel]
     seed: int = 0
+    trust_remote_code: bool = False
 
     def asked(self, call: ChatCall) -> Asked:
         return Asked(f"local chat, {call.manner}, seed {self.seed}", self._identity, call.text)
@@ -132,7 +133,10 @@ class LocalChat:
 
     @cached_property
     def _identity(self) -> str:
-        return f"{model_identity(self.name, chat=True)}, {self.placement.load_arguments_here()['dtype']}"
+        from dola.models.loading import dtype_here
+
+        dtype = dtype_here(self.name, self.placement, trust_remote_code=self.trust_remote_code)
+        return f"{model_identity(self.name)}, {dtype}"
 
 
 def _prompt(lm: LanguageModel, call: ChatCall) -> str:

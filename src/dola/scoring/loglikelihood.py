@@ -15,6 +15,7 @@ from dola.models.probe import probe
 from dola.models.projection import projection_of
 from dola.models.trunk import TappedTrunk
 from dola.models.turns import turn
+from dola.models.vocabulary import check_tokens
 from dola.scoring.queries import Answers, QueryHeads
 from dola.scoring.result import LogLikelihood, Scored
 from dola.scoring.tokens import Request, TokenRequest, tokenize_requests
@@ -49,6 +50,7 @@ def iter_loglikelihood(
         if not parts.listed:
             probe(model, parts)
         tokens = tokenize_requests(tokenizer, requests, context=context, truncate=truncate)
+    check_tokens(model, (ids for request in tokens for ids in request.sequences))
     return _score(model, parts, tokens, resolved, Budget(size))
 
 

@@ -13,6 +13,7 @@ from dola.models.parts import context_of, input_device, take_apart
 from dola.models.projection import projection_of
 from dola.models.trunk import hidden_states
 from dola.models.turns import turn
+from dola.models.vocabulary import check_tokens
 from dola.strategies import Strategy
 
 
@@ -69,6 +70,7 @@ def trace_text(
     parts = take_apart(model)
     strategy = strategy.resolve(parts.depth)
     encoded = tokenizer(text)["input_ids"]
+    check_tokens(model, [[*encoded, *continuation]])
     ids = torch.tensor([[*encoded, *continuation]], device=input_device(model))
     first = max(1, len(encoded) if continuation else prompt_length)
     if ids.shape[1] <= first:
