@@ -7,6 +7,7 @@ from dola.contrast.divergence import (
     js_divergence,
     released_divergence,
 )
+from dola.contrast.finite import are_distributions, are_finite
 from dola.contrast.plausibility import apply_plausibility
 from dola.contrast.selection import select_premature
 
@@ -14,6 +15,8 @@ __all__ = [
     "DIVERGENCES",
     "Divergence",
     "apply_plausibility",
+    "are_distributions",
+    "are_finite",
     "divergences",
     "js_divergence",
     "released_divergence",

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.generation.utils import GENERATION_MODES_MAPPING
 
+from dola.contrast import are_finite
 from dola.errors import ModelError, StrategyError
 from dola.head import ContrastiveHead
+from dola.hosts.watch import Watch
 from dola.models.parts import take_apart
 from dola.models.probe import probe
 from dola.models.projection import projection_of
@@ -43,6 +45,7 @@ class Attachment:
             probe(model, parts)
         self.last: Contrast | None = None
         self._head = ContrastiveHead(projection_of(parts), parts.vocab_size)
+        self._watch = Watch(model, self.strategy.exits)
         self._tap = LayerTap(parts, self.strategy.exits)
         self._lm_head = parts.head
         self._host_forward = parts.head.forward
@@ -55,10 +58,11 @@ class Attachment:
         setattr(model, _MARK, self)
         _forget_compiled(model)
 
-    def _before(self, _model: nn.Module, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _before(self, _model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if kwargs.get("labels") is not None:
             raise StrategyError("no loss is defined on contrasted scores: detach, or call without labels")
         self.last = None
+        self._watch.begin(args, kwargs)
         self._tap.start(kwargs.get("logits_to_keep", 0))
 
     def _forward(self, final: Tensor) -> Tensor:
@@ -68,8 +72,10 @@ class Attachment:
             return logits
         hidden = self._tap.stack(self.strategy.exits, final)
         self._tap.stop()
-        self.last = self._head(hidden, self.strategy)
-        return self.last.scores
+        contrast, unusable = self._head.read(hidden, self.strategy)
+        self._watch.look(are_finite(hidden), unusable)
+        self.last = contrast
+        return contrast.scores
 
     def _after(self, _model: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
         """Undo what the model does to its head's output (scale, cap): the contrast has had both already."""
@@ -82,7 +88,11 @@ class Attachment:
         return output
 
     def detach(self) -> None:
-        """Put the model back as it was. Detaching twice does nothing."""
+        """Put the model back as it was. Detaching twice does nothing.
+
+        Raises:
+            NumericsError: the last forward pass read what is no number, and nobody has said so yet.
+        """
         if attached(self.model) is not self:
             return
         self._tap.remove()
@@ -94,6 +104,7 @@ class Attachment:
             self._lm_head.forward = self._had_own_forward
         delattr(self.model, _MARK)
         _forget_compiled(self.model)
+        self._watch.settle()
 
     def __enter__(self) -> Self:
         return self
@@ -104,6 +115,8 @@ class Attachment:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is not None:  # which is not to be hidden by what it may well have come from
+            self._watch.forget()
         self.detach()
 
 
@@ -115,6 +128,10 @@ def attach(model: PreTrainedModel, strategy: Strategy) -> Attachment:
 
     Its logits are then the strategy's scores `[B, T, V]` in float32, tokens that are ruled out at -inf. The
     weights are not touched. One strategy at a time; calls from several threads at once are not supported.
+
+    Where NaN, +inf or a row of nothing but -inf is read, padding aside, the forward pass raises
+    NumericsError; on CUDA, so that nothing waits, the next pass or `detach` does. A candidate of `DoLa` is
+    left out instead, and counted in `last.left_out`.
 
     Raises:
         ModelError: not a decoder-only language model with a head, one already attached, or an unlisted
