@@ -31,6 +31,10 @@ class WeightsError(ModelError):
     """The weights of an embedded model could not be fetched, kept or verified."""
 
 
+class NumericsError(ModelError):
+    """A state or a logit that was read is no number: too large for the model's type, or damaged weights."""
+
+
 class DataError(DolaError):
     """A data file that is not what it should be, with the place in it where that shows.
 

@@ -8,6 +8,7 @@ from dola.contrast.divergence import (
     released_divergence,
 )
 from dola.contrast.extrapolate import extrapolated_scores, line_weights, weighted_sum
+from dola.contrast.finite import are_distributions, are_finite
 from dola.contrast.most_probable import most_probable
 from dola.contrast.plausibility import BELOW, apply_plausibility
 from dola.contrast.selection import select_premature
@@ -19,6 +20,8 @@ __all__ = [
     "Divergence",
     "Evolution",
     "apply_plausibility",
+    "are_distributions",
+    "are_finite",
     "divergences",
     "evolve",
     "extrapolated_scores",

@@ -119,7 +119,8 @@ def divergences(kind: Divergence, mature: Tensor, candidates: Tensor) -> Tensor:
         candidates: logits `[K, ..., V]`, float32.
 
     Returns:
-        Nats `[K, ...]`. The same numbers whatever the blocks that they are computed in.
+        Nats `[K, ...]`, NaN where either side is no distribution (NaN, +inf, nothing but -inf). The same
+        numbers whatever the blocks that they are computed in.
     """
     divergence = DIVERGENCES[kind]
     return by_blocks(lambda exits, reference: divergence(reference, exits), candidates, mature)

@@ -1,6 +1,6 @@
 """Prompts in, continuations out: one call of the host's own `generate`, with what it does recorded."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -19,6 +19,7 @@ from dola.hosts.settings import GenerationSettings
 from dola.hosts.stopping import StopStrings, cut_at_stop
 from dola.hosts.streaming import CallbackStreamer
 from dola.hosts.transformers import Attachment, attached
+from dola.hosts.watch import watched_host
 from dola.models.padding import can_pad
 from dola.models.parts import context_of, input_device
 from dola.models.prefix import Prefix
@@ -42,6 +43,8 @@ class Generation:
         finish_reason: `stop` (end of sequence or a stop string) or `length`.
         raw_text: the text of `token_ids` without special tokens, a stop string and what came with it left in.
         prompt_tokens: how many tokens the prompt has.
+        left_out: how many candidates, of all tokens together, held NaN or infinity and were left out of the
+            choice of the premature layer.
     """
 
     prompt: str
@@ -52,6 +55,7 @@ class Generation:
     finish_reason: Literal["stop", "length"]
     raw_text: str
     prompt_tokens: int
+    left_out: int = 0
 
 
 def generate(
@@ -140,7 +144,9 @@ def _generate_batch(
     with nullcontext() if isinstance(strategy, Vanilla) else Attachment(model, strategy) as attachment:
         output, record = _run_host(model, tokenizer, rows, inputs, settings, streamer, attachment)
     del inputs  # with the cache, which is as large as what is left of the memory
-    scores, premature = _per_token(output, record, start)
+    scores = _scores_per_token(output, record, start)
+    premature = _per_token(output, record.premature, start)
+    left_out = _per_token(output, record.left_out, start)
     ends = settings.host_config(model, tokenizer).eos_token_id
     end_ids = frozenset(ends if isinstance(ends, list) else [ends])
     generations = []
@@ -160,6 +166,7 @@ def _generate_batch(
                 finish_reason="stop" if finished else "length",
                 raw_text=_text(tokenizer, ids[:length]),
                 prompt_tokens=len(row.ids),
+                left_out=0 if left_out is None else int(left_out[at, :length].sum()),
             )
         )
     return generations
@@ -190,7 +197,11 @@ def _run_host(
     if settings.stop:
         criteria.append(StopStrings(tokenizer, settings.stop, inputs["input_ids"].shape[1]))
     config = settings.host_config(model, tokenizer)
-    with _without_defaults(model), draws:
+    watched = watched_host(model, guessed=config.prompt_lookup_num_tokens is not None)
+    host_watched = watched if attachment is None else nullcontext()
+    with _without_defaults(model), draws, host_watched as host_scores:
+        if host_scores is not None:
+            processors.insert(0, host_scores)
         output = cast("Any", model).generate(
             **inputs,
             generation_config=config,
@@ -234,19 +245,30 @@ def _end(
     return length, text, ended or stopped
 
 
-def _per_token(output: Any, record: StepRecord, start: int) -> tuple[Tensor, Tensor | None]:
-    """Scores `[B, n]` and chosen candidates `[B, n]` of the generated tokens."""
+def _scores_per_token(output: Any, record: StepRecord, start: int) -> Tensor:
+    """Scores `[B, n]` of the generated tokens."""
     lengths = range(start, output.sequences.shape[1])
-    beams = getattr(output, "beam_indices", None)
-    if beams is None:
-        premature = torch.stack([record.premature[n] for n in lengths], 1) if record.premature else None
-        return torch.stack([record.scores[n] for n in lengths], 1), premature
-    # Which running beam each token of a finished sequence came from; -1 past its end.
-    source = beams[:, : len(lengths)].clamp(min=0)
+    source = _source_beams(output, len(lengths))
+    if source is None:
+        return torch.stack([record.scores[n] for n in lengths], 1)
     tokens = output.sequences[:, start:]
-    scores = torch.stack(
+    return torch.stack(
         [step[source[:, at], tokens[:, at]] for at, step in enumerate(output.scores[: len(lengths)])], 1
     )
-    if not record.premature:
-        return scores, None
-    return scores, torch.stack([record.premature[n][source[:, at]] for at, n in enumerate(lengths)], 1)
+
+
+def _per_token(output: Any, recorded: Mapping[int, Tensor], start: int) -> Tensor | None:
+    """What was recorded of each step, as `[B, n]` of the generated tokens; None where nothing was."""
+    if not recorded:
+        return None
+    lengths = range(start, output.sequences.shape[1])
+    source = _source_beams(output, len(lengths))
+    if source is None:
+        return torch.stack([recorded[n] for n in lengths], 1)
+    return torch.stack([recorded[n][source[:, at]] for at, n in enumerate(lengths)], 1)
+
+
+def _source_beams(output: Any, count: int) -> Tensor | None:
+    """Which running beam each token of a finished sequence came from `[B, n]`; None without beams."""
+    beams: Tensor | None = getattr(output, "beam_indices", None)
+    return None if beams is None else beams[:, :count].clamp(min=0)  # -1 past its end

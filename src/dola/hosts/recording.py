@@ -22,6 +22,7 @@ class StepRecord:
 
     scores: dict[int, Tensor] = field(default_factory=dict)
     premature: dict[int, Tensor] = field(default_factory=dict)
+    left_out: dict[int, Tensor] = field(default_factory=dict)
 
 
 class StepScores(LogitsProcessor):
@@ -54,6 +55,8 @@ class StepScores(LogitsProcessor):
             seen = sorted(length for length, contrast in self._contrasts.items() if contrast is latest)
             for back, length in enumerate(reversed(seen), start=1):
                 self._record.premature[length] = latest.premature[:, -back]
+                if latest.left_out is not None:
+                    self._record.left_out[length] = latest.left_out[:, -back]
         self._contrasts = {}
         self.pending = {}
 

@@ -63,7 +63,7 @@ def _score(
 ) -> Iterator[tuple[int, Scored]]:
     with turn(model):
         head = ContrastiveHead(projection_of(parts), parts.vocab_size)
-        heads = QueryHeads(head, strategies, parts.depth.num_layers)
+        heads = QueryHeads(model, head, strategies, parts.depth.num_layers)
         trunk = TappedTrunk(parts, heads.exits)
         walk = walk_for(model, trunk, budget, heads)
     for window in _windows(requests, budget.size):
@@ -99,19 +99,21 @@ def _scored(
         prompt_is_prefix=request.prompt_is_prefix,
         truncated=request.truncated,
         by_strategy=tuple(
-            tuple(
-                _loglikelihood(
-                    strategy, [scores[query] for query in row], [premature[query] for query in row]
-                )
-                for row in queries
-            )
-            for strategy, scores, premature in zip(strategies, answers.scores, answers.premature, strict=True)
+            tuple(_loglikelihood(strategy, number, answers, row) for row in queries)
+            for number, strategy in enumerate(strategies)
         ),
     )
 
 
-def _loglikelihood(strategy: Strategy, scores: list[float], premature: list[int]) -> LogLikelihood:
+def _loglikelihood(
+    strategy: Strategy, number: int, answers: Answers, queries: Sequence[int]
+) -> LogLikelihood:
+    """What the strategy of this number answered to the queries of one continuation."""
+    scores, premature, left_out = (
+        [of_strategy[number][query] for query in queries]
+        for of_strategy in (answers.scores, answers.premature, answers.left_out)
+    )
     layers = None
     if strategy.candidates:
         layers = tuple(strategy.candidates[index] for index in premature)
-    return LogLikelihood(math.fsum(scores), tuple(scores), layers)
+    return LogLikelihood(math.fsum(scores), tuple(scores), layers, sum(left_out))

@@ -29,7 +29,10 @@ class Contrast(NamedTuple):
 
     scores: Tensor  # [..., V] float32; takes the place of the logits
     premature: Tensor | None = None  # [...] int64, index into the strategy's candidates
-    divergence: Tensor | None = None  # [K, ...] float32, nats, in the candidates' order
+    divergence: Tensor | None = None  # [K, ...] float32, nats, in the candidates' order; NaN: left out
+    # [...] int64, how many candidates were left out of the choice, for they held NaN or infinity. None: the
+    # strategy leaves none out, and each must be finite.
+    left_out: Tensor | None = None
 
 
 @dataclass(frozen=True)

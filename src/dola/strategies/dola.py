@@ -129,6 +129,8 @@ class DoLaStatic(_Contrasted):
 class DoLa(_Contrasted):
     """The premature layer is, at every position, the candidate that diverges most from the mature layer.
 
+    A candidate whose logits hold NaN or infinity is left out of the choice, and counted.
+
     Attributes:
         candidate_premature_layers: `low`, `high`, `auto`, or layer numbers in rising order.
         divergence: `released`, as the published numbers were made, or `js`, as the paper's text has it.
@@ -184,7 +186,10 @@ class DoLa(_Contrasted):
                 premature = torch.log_softmax(candidates.gather(0, index).squeeze(0), dim=-1)  # [..., V]
                 choices[strategy.divergence] = divergence, chosen, _difference(mature_log_probs, premature)
             divergence, chosen, difference = choices[strategy.divergence]
-            yield Contrast(strategy._score(mature_log_probs, difference), chosen, divergence)
+            left_out = divergence.isnan().sum(0)
+            yield Contrast(
+                strategy._score(mature_log_probs, difference), chosen, divergence, left_out=left_out
+            )
 
     def __str__(self) -> str:
         layers = self.candidate_premature_layers
