@@ -19,6 +19,7 @@ from dola.runs.variants import line_up
 from dola.strategies import DoLa, Vanilla
 from dola.tasks.prompts import load_demonstrations
 from dola.tasks.strqa import StrategyQA
+from dola.tasks.subset import Shard
 from dola.tasks.vicuna import Vicuna
 from fake_completions import FakeLanguageModel
 from tiny_language_model import tiny_language_model
@@ -160,6 +161,9 @@ def test_which_copy_of_a_prompt_a_row_is_does_not_depend_on_what_part_of_the_dat
     twice = replace(data, examples=(*data.examples, replace(data.examples[0], index=99)))
     config = GenerationConfig("model", "float32", ("-1",), (1.0,), SAMPLED, Selection())
     assert make_generation_plan(task, twice, config).copies[-1] == 1
+    count = len(twice.examples)
+    last = replace(config, selection=Selection(Shard(count - 1, count)))
+    assert make_generation_plan(task, twice, last).copies == (1,)
     assert set(make_generation_plan(task, twice, replace(config, decoding=Decoding(4))).copies) == {0}
 
 
