@@ -76,6 +76,7 @@ class LanguageModel:
             DataError: an empty prompt, or one that leaves no room in the model's context.
             LayerError: a layer that the model lacks.
             ModelError: a strategy is attached to the model already.
+            NumericsError: NaN or infinity where the model or its head is read.
             StrategyError: settings that do not go together.
         """
         settings = GenerationSettings(
@@ -133,6 +134,7 @@ class LanguageModel:
             DataError: an empty prompt, or one that leaves no room in the model's context.
             LayerError: a layer that the model lacks.
             ModelError: a strategy is attached to the model already.
+            NumericsError: NaN or infinity where the model or its head is read.
             StrategyError: settings that do not go together.
         """
         settings = GenerationSettings(
@@ -201,6 +203,7 @@ class LanguageModel:
         Raises:
             DataError: an empty prompt or continuation, or a text longer than the context without `truncate`.
             LayerError: a layer that the model lacks.
+            NumericsError: NaN or infinity where the texts are read.
         """
         done = dict(
             self.iter_loglikelihood(requests, strategies, truncate=truncate, batch_tokens=batch_tokens)
