@@ -4,8 +4,8 @@
 
 A step follows the rules if it takes, of the tokens that the settings allow, a plausible one (p at least alpha
 times the likeliest's), or, where none is plausible, the likeliest. What is allowed is asked of the host's
-processors on scores of zero, and p of a pass of the plain model over the finished text: nothing of dola's
-decides the verdict, so the same file measures an older version (`PYTHONPATH=old/src`).
+processors on scores of zero, and p of the states that the host hands to the head of its own: nothing of
+dola's decides the verdict, so the same file measures an older version (`PYTHONPATH=old/src`).
 """
 
 import argparse
@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, logging
 
 import dola
@@ -83,13 +84,21 @@ def derailed(lm: Any, strategy: Any, texts: Sequence[str], settings: Mapping[str
         asked = {name: value for name, value in settings.items() if name != "grammar"}
         brace = lm.tokenizer("{", add_special_tokens=False)["input_ids"][0]
         own = LogitsProcessorList([OnlyBrace(brace, start)] if "grammar" in settings else [])
+        states: list[Tensor] = []
+        head = lm.model.get_output_embeddings()
+        hook = head.register_forward_pre_hook(
+            lambda _module, given, kept=states: kept.append(given[0][:, -1])
+        )
         with nullcontext() if strategy is None else dola.attach(lm.model, strategy):
             output = lm.model.generate(
                 **inputs, max_new_tokens=args.tokens, do_sample=False, logits_processor=own, **asked
             )
-        found += sum(
-            bool(row) for row in breaches(lm, output, inputs, own, asked, contrasted=strategy is not None)
-        )
+        hook.remove()
+        if "guidance_scale" in asked:  # every other pass is the unconditional one
+            states = states[::2]
+        log_p = torch.log_softmax(linear(torch.stack(states, 1), head.weight).float(), -1)
+        broken = breaches(lm, output, inputs, own, asked, log_p, contrasted=strategy is not None)
+        found += sum(map(bool, broken))
     return found
 
 
@@ -99,15 +108,12 @@ def breaches(
     inputs: Mapping[str, Tensor],
     own: Any,
     asked: Mapping[str, Any],
+    log_p: Tensor,
     *,
     contrasted: bool,
 ) -> list[int]:
-    """Of each row, how many of its tokens break the rules."""
+    """Of each row, how many of its tokens break the rules; `log_p` `[B, n, V]` of the model at each step."""
     model, (rows, start) = lm.model, inputs["input_ids"].shape
-    mask = torch.cat([inputs["attention_mask"], torch.ones_like(output[:, start:])], 1)
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
-    logits = model(output, attention_mask=mask, position_ids=positions).logits[:, start - 1 : -1]
-    log_p = torch.log_softmax(logits.float(), -1)
     config = GenerationConfig(**{**model.generation_config.to_dict(), **asked, "guidance_scale": None})
     config._eos_token_tensor = torch.tensor([config.eos_token_id]).flatten()
     if "repetition_penalty" in asked:  # forbids nothing
