@@ -76,7 +76,7 @@ def fake_generator(lm: FakeLanguageModel | None = None) -> mock._patch:
         "dola.cli.generating",
         load_for=lambda options, strategies: made,
         depth_for=lambda options: DEPTH,
-        model_identity=lambda name, *, chat=False: f"name {name}",
+        model_identity=lambda name: f"name {name}",
     )
 
 

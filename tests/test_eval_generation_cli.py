@@ -198,7 +198,7 @@ def test_the_released_flags_do_what_they_say_in_either_spelling(task: str, tmp_p
         "max_new_tokens": 9,
         "repetition_penalty": 1.1,
         "seed": 5,
-        "batch_size": 1,
+        "batch_size": None,
     }
 
 

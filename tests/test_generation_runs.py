@@ -223,8 +223,8 @@ def test_a_real_model_interrupted_and_resumed_comes_to_the_same_texts(tmp_path: 
     lm = tiny_language_model()
     depth = lm.depth.num_layers
     strategies = (Vanilla(), DoLa((0,), mature_layer=depth))
-    executor = LocalGenerationExecutor(lm, strategies, 1)
-    made = plan(decoding=replace(SAMPLED, max_new_tokens=6), batch_size=1)
+    executor = LocalGenerationExecutor(lm, strategies, 4)
+    made = plan(decoding=replace(SAMPLED, max_new_tokens=6))
     # Prompts of bytes are long: of the task's own only the ends fit into the tiny model.
     made = replace(made, prompts=tuple(prompt[-40:] for prompt in made.prompts))
     whole = generated(tmp_path / "whole", made, executor)

@@ -1,10 +1,14 @@
 """Weights in half precision: the contrast is float32 all the same, and an early mature layer works in it."""
 
+from functools import partial
+
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 import dola
 from dola.models.parts import take_apart
+from dola.models.projection import projection_of
 from dola.models.tap import LayerTap
 from dola.strategies import Exit
 from tiny_models import tiny_model
@@ -17,7 +21,7 @@ HALF = [torch.float16, torch.bfloat16]
 @pytest.mark.parametrize("dtype", HALF)
 @pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize("name", ["llama", "gemma2", "gpt2", "cohere", "granite", "opt", "phi"])
-def test_half_precision_chooses_as_a_float32_head_on_the_same_states(
+def test_half_precision_chooses_and_scores_as_a_float64_head_on_the_same_states(
     name: str,
     norm: bool,  # noqa: FBT001
     dtype: torch.dtype,
@@ -33,7 +37,20 @@ def test_half_precision_chooses_as_a_float32_head_on_the_same_states(
     assert torch.isfinite(contrast.divergence).all()
 
     parts = take_apart(model)
-    exits = [Exit(layer, norm) for layer in (0, 1, 2)]
+    hidden = states(model, [Exit(layer, norm) for layer in (0, 1, 2)])
+    weight, bias = parts.head.weight.double(), parts.head.bias
+    raw = hidden.double() @ weight.T + (0 if bias is None else bias.double())
+    exact = raw * parts.scale
+    if parts.softcap is not None:
+        exact = torch.tanh(exact / parts.softcap) * parts.softcap
+    right = dola.DoLa((0, 1, 2), early_exit_norm=norm).resolve(parts.depth).contrast(exact.float())
+    assert torch.equal(contrast.premature, right.premature)
+    torch.testing.assert_close(scores, right.scores, rtol=1e-4, atol=1e-3)
+
+
+def states(model: PreTrainedModel, exits: list[Exit]) -> torch.Tensor:
+    """What the head reads at the exits and at the last layer `[E, B, T, D]`, in the weights' type."""
+    parts = take_apart(model)
     tap, read = LayerTap(parts, exits), []
     hook = parts.head.register_forward_pre_hook(lambda module, args: read.append(args[0]))
     tap.start()
@@ -41,13 +58,43 @@ def test_half_precision_chooses_as_a_float32_head_on_the_same_states(
     hidden = torch.stack([*tap.stack(exits, read[0]), read[0]])
     hook.remove()
     tap.remove()
-    weight, bias = parts.head.weight.float(), parts.head.bias
-    raw = hidden.float() @ weight.T + (0 if bias is None else bias.float())
-    upcast = dola.DoLa((0, 1, 2), early_exit_norm=norm).resolve(parts.depth).contrast(parts.head_output(raw))
-    best, second = upcast.divergence.topk(2, dim=0).values
-    clear = best - second > 8 * torch.finfo(dtype).eps * best
-    assert clear.float().mean() > 0.5
-    assert torch.equal(contrast.premature[clear], upcast.premature[clear])
+    return hidden
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", HALF)
+@pytest.mark.parametrize("vocabulary", [1, 1024, 2500])
+@pytest.mark.parametrize("rows", [1, 5])
+def test_a_plain_head_in_half_precision_is_multiplied_in_float32(
+    rows: int, vocabulary: int, dtype: torch.dtype
+):
+    parts = take_apart(tiny_model("llama", vocab_size=max(vocabulary, 8), dtype=dtype))
+    parts.head.bias = torch.nn.Parameter(torch.randn(parts.vocab_size).to(dtype))
+    hidden = (300 * torch.randn(rows, 32)).to(dtype)
+    found = projection_of(parts)(hidden)
+    assert found.dtype == torch.float32
+    exact = hidden.double() @ parts.head.weight.double().T + parts.head.bias.double()
+    torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-3)
+
+
+def untouched(module: torch.nn.Module, args: tuple) -> None:
+    """A hook that changes nothing."""
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["hooked", "of its own class", "with a forward of its own"])
+def test_any_other_head_gives_its_logits_in_its_own_type(kind: str):
+    model = tiny_model("llama", dtype=torch.bfloat16)
+    head = model.lm_head
+    if kind == "hooked":
+        head.register_forward_pre_hook(untouched)
+    elif kind == "of its own class":
+        head.__class__ = type("Adapted", (torch.nn.Linear,), {})
+    else:
+        head.forward = partial(torch.nn.functional.linear, weight=head.weight)
+    rows = torch.randn(3, 32).bfloat16()
+    found = projection_of(take_apart(model))(rows)
+    assert torch.equal(found, torch.nn.functional.linear(rows, head.weight).float())
 
 
 @torch.no_grad()

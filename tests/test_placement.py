@@ -11,26 +11,55 @@ from dola.errors import ModelError
 from dola.models.placement import Placement
 
 
-def arguments(cuda_devices=0, *, mps_available=False, **flags):
-    return Placement(**flags).load_arguments(cuda_devices=cuda_devices, mps_available=mps_available)
+def arguments(cuda_devices=0, *, saved="bfloat16", mps_available=False, bfloat16=True, **flags):
+    return Placement(**flags).load_arguments(
+        saved, cuda_devices=cuda_devices, mps_available=mps_available, bfloat16=bfloat16
+    )
 
 
-def test_one_gpu_takes_the_whole_model_in_half_precision():
-    assert arguments(4, device="cuda") == {"dtype": "float16", "device_map": {"": "cuda"}}
-    assert arguments(4, device="cuda:3") == {"dtype": "float16", "device_map": {"": "cuda:3"}}
+def test_one_gpu_takes_the_whole_model():
+    assert arguments(4, device="cuda") == {"dtype": "bfloat16", "device_map": {"": "cuda"}}
+    assert arguments(4, device="cuda:3") == {"dtype": "bfloat16", "device_map": {"": "cuda:3"}}
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", "mps", "auto"])
+@pytest.mark.parametrize(
+    ("saved", "bfloat16", "taken"),
+    [
+        ("bfloat16", True, "bfloat16"),
+        ("bfloat16", False, "float32"),
+        ("float16", True, "float16"),
+        ("float16", False, "float16"),
+        ("float32", True, "float32"),
+        ("float64", True, "float32"),
+        ("float8_e4m3fn", True, "float32"),
+        (None, True, "float32"),
+    ],
+)
+def test_a_gpu_takes_the_checkpoints_own_dtype_and_float16_only_if_it_was_saved_so(
+    device, saved, bfloat16, taken
+):
+    found = arguments(1, device=device, saved=saved, bfloat16=bfloat16, mps_available=True)
+    assert found["dtype"] == taken
+
+
+@pytest.mark.parametrize("saved", ["bfloat16", "float16", "float32", None])
+def test_the_cpu_takes_float32_whatever_was_saved(saved):
+    assert arguments(1, device="cpu", saved=saved)["dtype"] == "float32"
+    assert arguments(0, device="auto", saved=saved)["dtype"] == "float32"
 
 
 @pytest.mark.parametrize("num_gpus", [3, "3"])
 def test_several_gpus_share_the_model_each_up_to_the_memory_limit(num_gpus):
     assert arguments(4, device="cuda", num_gpus=num_gpus, max_gpu_memory=20) == {
-        "dtype": "float16",
+        "dtype": "bfloat16",
         "device_map": "auto",
         "max_memory": {0: "20GiB", 1: "20GiB", 2: "20GiB"},
     }
 
 
 def test_auto_gpus_leaves_the_limits_to_accelerate():
-    assert arguments(1, device="cuda", num_gpus="auto") == {"dtype": "float16", "device_map": "auto"}
+    assert arguments(1, device="cuda", num_gpus="auto") == {"dtype": "bfloat16", "device_map": "auto"}
 
 
 @pytest.mark.parametrize("num_gpus", ["1", "8", "auto"])
@@ -40,7 +69,7 @@ def test_the_cpu_ignores_the_number_of_gpus(num_gpus):
 
 def test_auto_takes_the_best_device_there_is():
     assert arguments(2, mps_available=True)["device_map"] == {"": "cuda"}
-    assert arguments(0, mps_available=True) == {"dtype": "float32", "device_map": {"": "mps"}}
+    assert arguments(0, mps_available=True) == {"dtype": "bfloat16", "device_map": {"": "mps"}}
     assert arguments(0) == {"dtype": "float32"}
 
 

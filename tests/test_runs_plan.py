@@ -102,13 +102,34 @@ def test_a_models_identity_is_its_weights_configuration_and_tokenizer(tmp_path: 
     assert len(seen) == 5
 
 
-def test_the_chat_template_is_a_part_of_the_identity_where_prompts_go_through_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("generation_config.json", "added_tokens.json", "special_tokens_map.json", "tokenizer_config.json"),
+        *("chat_template.jinja", "chat_template.json", "additional_chat_templates/tools.jinja"),
+        *("tokenizer.model", "vocab.txt", "vocab.json", "merges.txt", "model.safetensors.index.json"),
+        *("adapter_config.json", "adapter_model.safetensors", "pytorch_model.bin", "modeling_own.py"),
+    ],
+)
+def test_whatever_the_host_reads_of_a_folder_is_a_part_of_the_identity(tmp_path: Path, name: str) -> None:
     (tmp_path / "config.json").write_text("{}")
-    plain, chat = model_identity(str(tmp_path)), model_identity(str(tmp_path), chat=True)
-    assert plain == chat
-    (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
-    assert model_identity(str(tmp_path)) == plain
-    assert model_identity(str(tmp_path), chat=True) != chat
+    seen = [model_identity(str(tmp_path))]
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    for content in ("{}", "{ }", "[]"):
+        file.write_text(content)
+        seen.append(model_identity(str(tmp_path)))
+    assert len(set(seen)) == 4
+    file.unlink()
+    assert model_identity(str(tmp_path)) == seen[0]
+
+
+def test_results_that_lie_beside_a_model_are_no_part_of_its_identity(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    before = model_identity(str(tmp_path))
+    for name in ("out.json", "out.json.records.jsonl", "README.md", "loss.png"):
+        (tmp_path / name).write_text("{}")
+    assert model_identity(str(tmp_path)) == before
 
 
 def test_an_embedded_model_is_its_pinned_sum() -> None:

@@ -41,7 +41,7 @@ def scored(model: PreTrainedModel, made: list[tuple[list[int], int]], batch_toke
     parts = take_apart(model)
     strategies = [strategy.resolve(parts.depth) for strategy in STRATEGIES]
     heads = QueryHeads(
-        ContrastiveHead(projection_of(parts), parts.vocab_size), strategies, parts.depth.num_layers
+        model, ContrastiveHead(projection_of(parts), parts.vocab_size), strategies, parts.depth.num_layers
     )
     trie = TokenTrie()
     asked = [trie.add(ids, start) for ids, start in made]

@@ -33,6 +33,7 @@ _HOME = {
     "LayerError": "dola.errors",
     "MissingExtraError": "dola.errors",
     "ModelError": "dola.errors",
+    "NumericsError": "dola.errors",
     "RunError": "dola.errors",
     "StrategyError": "dola.errors",
     "WeightsError": "dola.errors",
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from dola.errors import LayerError as LayerError
     from dola.errors import MissingExtraError as MissingExtraError
     from dola.errors import ModelError as ModelError
+    from dola.errors import NumericsError as NumericsError
     from dola.errors import RunError as RunError
     from dola.errors import StrategyError as StrategyError
     from dola.errors import WeightsError as WeightsError

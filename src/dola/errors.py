@@ -5,7 +5,10 @@ A fault of our own is never one of these: it keeps its traceback and exits with 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class DolaError(Exception):
@@ -26,6 +29,10 @@ class ModelError(DolaError):
 
 class WeightsError(ModelError):
     """The weights of an embedded model could not be fetched, kept or verified."""
+
+
+class NumericsError(ModelError):
+    """A state or a logit that was read is no number: too large for the model's type, or damaged weights."""
 
 
 class DataError(DolaError):
@@ -73,3 +80,16 @@ class MissingExtraError(DolaError):
 
     def __str__(self) -> str:
         return f"{self.feature} needs optional packages: pip install 'dola[{self.extra}]'"
+
+
+def in_one_line(error: BaseException) -> str:
+    """What another's exception says: its first line, the next too where that only announces it.
+
+    Where the line would be read as nothing (a `KeyError` is no more than the key), the type stands before.
+    """
+    lines = [line.strip() for line in _COLOURS.sub("", str(error)).splitlines() if line.strip()]
+    said = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1]).rstrip(".:")
+    kind = type(error).__name__
+    if not said:
+        return kind
+    return f"{kind} {said}" if isinstance(error, LookupError | AttributeError | TypeError) else said

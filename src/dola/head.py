@@ -3,10 +3,12 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from dola.contrast import are_distributions, are_finite
 from dola.strategies import Contrast, Strategy
 
 Projection = Callable[[Tensor], Tensor]
@@ -22,6 +24,35 @@ _LARGEST_KEPT_BLOCK = 30 << 20
 _CHUNK_BYTES = {"cpu": 20 << 20, "cuda": 512 << 20}
 # But a product of fewer rows is slow: with a vocabulary of 262,144 it reads gigabytes of weights for each.
 _FEWEST_ROWS = 96
+
+
+class Reading(NamedTuple):
+    """What the head read at some positions `[...]`, and what of it is no number."""
+
+    contrast: Contrast
+    unusable: Tensor  # [E, ...] bool: see `unusable`
+
+
+def unusable(contrast: Contrast, candidates: Tensor, mature: Tensor) -> Tensor:
+    """Where there is nothing to score by, and which exits are to blame for it.
+
+    The mature layer's logits must be a distribution. So must the candidates', unless the strategy leaves
+    those out that are none: then one of them must be left.
+
+    Args:
+        contrast: what the strategy made of the logits of the candidates `[K, ..., V]` and of the mature layer
+            `[..., V]`.
+
+    Returns:
+        `[K + 1, ...]` bool; all False at every position that is as it should be.
+    """
+    broken = ~are_distributions(mature)
+    if contrast.left_out is None:
+        early = ~are_distributions(candidates)
+    else:
+        none_left = (contrast.left_out == len(candidates)) & ~broken
+        early = none_left.expand(len(candidates), *none_left.shape)
+    return torch.cat([early, broken[None]])
 
 
 @dataclass(frozen=True)
@@ -45,22 +76,31 @@ class ContrastiveHead:
             hidden: `[E, R, D]`, E exits of R positions.
 
         Yields:
-            The positions, and their logits `[E, r, V]` in float32.
+            The positions, and their logits `[E, r, V]` in float32. Where a state is not finite its logits are
+            no distribution, whatever the head and the model's cap make of it.
         """
-        exits, rows, width = hidden.shape
+        exits, rows, _ = hidden.shape
         held = _CHUNK_BYTES.get(hidden.device.type, 512 << 20) // (exits * self.vocab_size * 4)
         step = max(held, math.ceil(_FEWEST_ROWS / exits))
         for start in range(0, max(rows, 1), step):
             part = hidden[:, start : start + step]
             count = part.shape[1]
             # One product for all exits, kept by nobody here: the caller may let go of it before the next.
-            yield (
-                slice(start, start + count),
-                torch.unflatten(self.project(part.reshape(-1, width)), 0, (exits, count)),
-            )
+            yield slice(start, start + count), self._logits(part)
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        """The logits `[E, r, V]` of the states `[E, r, D]`."""
+        exits, count, width = hidden.shape
+        logits = torch.unflatten(self.project(hidden.reshape(-1, width)), 0, (exits, count))
+        logits[..., 0].masked_fill_(~are_finite(hidden).to(logits.device), math.nan)  # one marks the row
+        return logits
 
     def __call__(self, hidden: Tensor, strategy: Strategy) -> Contrast:
-        """Scores of every position.
+        """Scores of every position, whatever `read` says of them."""
+        return self.read(hidden, strategy).contrast
+
+    def read(self, hidden: Tensor, strategy: Strategy) -> Reading:
+        """Scores of every position, and where they are of no meaning.
 
         Args:
             hidden: `[E, ..., D]`, one state an exit, in the order of `strategy.exits`.
@@ -70,21 +110,40 @@ class ContrastiveHead:
             Scores `[..., V]` in float32; the chosen candidate `[...]` and the divergences `[K, ...]`.
         """
         exits, *positions, width = hidden.shape
-        parts = [strategy.contrast(logits) for _, logits in self.chunks(hidden.reshape(exits, -1, width))]
+        parts = []
+        for _, logits in self.chunks(hidden.reshape(exits, -1, width)):
+            contrast = strategy.contrast(logits)
+            parts.append(Reading(contrast, unusable(contrast, logits[:-1], logits[-1])))
+            del logits  # before the next are made
         whole = parts[0] if len(parts) == 1 else _join(parts)
-        return Contrast(
-            whole.scores.reshape(*positions, whole.scores.shape[-1]),
-            None if whole.premature is None else whole.premature.reshape(positions),
-            None if whole.divergence is None else whole.divergence.reshape(len(whole.divergence), *positions),
-        )
+        return _shaped(whole, positions)
 
 
-def _join(parts: list[Contrast]) -> Contrast:
-    """Contrasts of consecutive positions as one."""
-    premature = [part.premature for part in parts if part.premature is not None]
-    divergence = [part.divergence for part in parts if part.divergence is not None]
-    return Contrast(
-        torch.cat([part.scores for part in parts]),
-        torch.cat(premature) if premature else None,
-        torch.cat(divergence, dim=1) if divergence else None,
+def _shaped(reading: Reading, positions: list[int]) -> Reading:
+    """Of positions `[R]` as of positions `[...]`."""
+    scores, premature, divergence, left_out = reading.contrast
+    contrast = Contrast(
+        scores.reshape(*positions, scores.shape[-1]),
+        None if premature is None else premature.reshape(positions),
+        None if divergence is None else divergence.reshape(len(divergence), *positions),
+        None if left_out is None else left_out.reshape(positions),
     )
+    return Reading(contrast, reading.unusable.reshape(len(reading.unusable), *positions))
+
+
+def _join(parts: list[Reading]) -> Reading:
+    """Readings of consecutive positions as one."""
+    scores, premature, divergence, left_out = zip(*(part.contrast for part in parts), strict=True)
+    contrast = Contrast(
+        torch.cat(scores),
+        _together(premature, dim=0),
+        _together(divergence, dim=1),
+        _together(left_out, dim=0),
+    )
+    return Reading(contrast, torch.cat([part.unusable for part in parts], dim=1))
+
+
+def _together(parts: tuple[Tensor | None, ...], *, dim: int) -> Tensor | None:
+    """What every part has, as one; None where they have it not."""
+    present = [part for part in parts if part is not None]
+    return torch.cat(present, dim=dim) if present else None

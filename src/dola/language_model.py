@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from jinja2 import TemplateError
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from dola.errors import ModelError
 from dola.hosts.batches import iter_generate
+from dola.hosts.chat_template import render_chat
 from dola.hosts.generation import Generation, generate
 from dola.hosts.settings import GenerationSettings
 from dola.models.loading import find_source, load_depth, load_model
 from dola.models.parts import depth_of
 from dola.models.placement import Placement
+from dola.models.vocabulary import pad_with_known
 from dola.scoring.loglikelihood import iter_loglikelihood
 from dola.scoring.result import Scored
 from dola.scoring.tokens import Request
@@ -30,7 +30,11 @@ class LanguageModel:
     """A causal language model with its tokenizer, decoded with any strategy.
 
     Made by `dola.load`, or from a model and a tokenizer that are loaded already; a tokenizer that has no
-    padding token is given one.
+    padding token, or one that the model lacks, is given one. A text with a token that the model lacks is
+    refused (ModelError).
+
+    Several threads may use it, and others made of the same model: they wait for each other's batches. None
+    may attach a strategy to the model meanwhile.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: Tokenizer, name: str = "") -> None:
@@ -38,8 +42,7 @@ class LanguageModel:
         self.tokenizer = tokenizer
         self.name = name or model.config.name_or_path
         self.depth: Depth = depth_of(model.config)
-        if tokenizer.pad_token is None:  # any will do: what is padded is masked
-            tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+        pad_with_known(model, tokenizer)
 
     def generate(
         self,
@@ -67,15 +70,19 @@ class LanguageModel:
 
         Args:
             stop: strings that end a continuation; it is cut before the first of them.
-            seed: of the sampling; the same seed, prompts and settings give the same text.
+            seed: of the sampling, in 0..2**32 - 1. A prompt is drawn the same text with the same seed and
+                settings, whatever prompts are beside it (but for rounding, where two tokens come out even);
+                a prompt given twice is drawn twice. With beams a batch is drawn as a whole. No process-wide
+                generator is touched. None: a seed that PyTorch's process-wide generator gives.
             prompt_lookup_num_tokens: guess this many tokens from the prompt at a time and verify them in one
-                pass; the tokens are those of plain greedy decoding. One prompt only.
-            on_text: called with the text as it is generated. One prompt, no beams.
+                pass; the tokens are those without it, drawn ones too. One prompt only.
+            on_text: called with the text as it is generated. One prompt, no beams. It must not use this
+                model, which is in the middle of a batch, nor wait for a thread that does.
 
         Raises:
             DataError: an empty prompt, or one that leaves no room in the model's context.
             LayerError: a layer that the model lacks.
-            ModelError: a strategy is attached to the model already.
+            ModelError: a strategy is attached to the model already, or `on_text` calls this.
             StrategyError: settings that do not go together.
         """
         settings = GenerationSettings(
@@ -118,13 +125,12 @@ class LanguageModel:
         float32); rows of different lengths share a batch only in architectures of which that is known: not
         of unlisted ones, of RecurrentGemma, nor where rotary embeddings depend on the text's length.
 
-        Between two batches the model is as it was: no strategy is attached.
+        Between two batches the model is as it was: no strategy is attached, and any thread may use it.
 
         Args:
             batch_size: prompts in one batch; None: 8 on a CPU, 32 on CUDA. Halved when memory runs out.
-            seed: of the sampling. What is drawn depends on the seed, the settings and the prompts of the
-                same batch, not on other batches: with `batch_size=1` on nothing but the prompt, and how
-                often it was given before. It is not what `generate` draws with this seed.
+            seed: as in `generate`, and the same texts, whatever the batch size and the order. A prompt given
+                several times is drawn several times, the first of them what it is drawn alone.
             prompt_lookup_num_tokens: as in `generate`; prompts are then continued one by one.
 
         The other settings are those of `generate`.
@@ -215,7 +221,10 @@ class LanguageModel:
         truncate: bool = False,
         batch_tokens: int | None = None,
     ) -> Iterator[tuple[int, Scored]]:
-        """As `loglikelihood`: each request's index and result, as soon as it is done."""
+        """As `loglikelihood`: each request's index and result, as soon as it is done.
+
+        Between two items the model is as it was, and any thread may use it.
+        """
         return iter_loglikelihood(
             self.model, self.tokenizer, requests, strategies, truncate=truncate, batch_tokens=batch_tokens
         )
@@ -224,18 +233,9 @@ class LanguageModel:
         """A conversation as the text that the model was tuned to continue, by its own chat template.
 
         Raises:
-            ModelError: the model has no chat template, or one that refuses these messages.
+            ModelError: the model has no chat template, or one that refuses these messages or does not end.
         """
-        if self.tokenizer.chat_template is None:
-            raise ModelError(f"{self.name} has no chat template: it is a base model; give it a plain prompt")
-        try:
-            text = str(
-                self.tokenizer.apply_chat_template(
-                    [dict(message) for message in messages], tokenize=False, add_generation_prompt=True
-                )
-            )
-        except TemplateError as error:  # many know no system role
-            raise ModelError(f"the chat template of {self.name} refuses these messages: {error}") from error
+        text = render_chat(self.tokenizer, messages, str(self.name))
         bos = self.tokenizer.bos_token
         # Where the template writes the token that the tokenizer adds by itself, one is enough.
         ids = self.tokenizer(text)["input_ids"]
@@ -256,12 +256,13 @@ def load(
     """Load a model: an alias (`smollm2`), a hub id, a local folder, or a .gguf file.
 
     Args:
-        dtype: `float32`, `bfloat16`, `float16` or `auto` (as saved); None: float16 on CUDA, else float32.
+        dtype: `float32`, `bfloat16`, `float16` or `auto` (as saved); None: float32 on the CPU, elsewhere as
+            saved (bfloat16 that the device lacks: float32).
         device: `auto` (CUDA, else mps, where there is one), `cpu`, `cuda`, `cuda:1`, `mps`.
         num_gpus: 1, more, or `auto`: as the released `--num-gpus`.
         max_gpu_memory: GiB a GPU may be filled with when there are several; the released `--max_gpu_memory`.
         trust_remote_code: run code that comes with the model.
-        progress: is told what takes time: a download, the first unpacking.
+        progress: is told what takes time (a download, the first unpacking), and the dtype that was taken.
 
     Raises:
         ModelError: not found, not reachable, not a decoder-only language model, or no such device.
@@ -269,7 +270,7 @@ def load(
     placement = Placement(device=device, dtype=dtype, num_gpus=num_gpus, max_gpu_memory=max_gpu_memory)
     source = find_source(name, progress=progress)
     load_depth(source, trust_remote_code=trust_remote_code)
-    model, tokenizer = load_model(source, placement, trust_remote_code=trust_remote_code)
+    model, tokenizer = load_model(source, placement, trust_remote_code=trust_remote_code, progress=progress)
     return LanguageModel(model, tokenizer, name)
 
 

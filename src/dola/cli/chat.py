@@ -13,7 +13,7 @@ from rich.console import Console
 
 from dola.cli.explain import layers_table, trace_of
 from dola.cli.generate import named
-from dola.cli.loading import load_for
+from dola.cli.loading import load_for, tell_once
 from dola.cli.options import (
     ModelOptions,
     SamplingOptions,
@@ -56,9 +56,11 @@ def chat(
     goes on from.
     """
     strategies = strategy.strategies()
-    lm = load_for(model, strategies)
+    notes: list[str] = []
+    lm = load_for(model, strategies, notes)
     session = Session(lm, sampling, strategies, system, explain=explain)
     session.prompt([{"role": "user", "content": "?"}])  # refuses a base model before the first question
+    tell_once(notes)
     click.echo(f"{lm.name}: {session.strategies_named()}. /help lists the commands, Ctrl-D ends.", err=True)
     with suppress(ImportError):
         import readline  # noqa: F401 (line editing and history, by being imported)

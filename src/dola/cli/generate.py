@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 
 from dola.cli.explain import layers_table, trace_of
-from dola.cli.loading import load_for
+from dola.cli.loading import load_for, tell_once
 from dola.cli.options import (
     ModelOptions,
     SamplingOptions,
@@ -81,7 +81,8 @@ def generate(
         raise click.UsageError("--prompt-lookup-num-tokens works with --batch-size 1 only")
     texts = read_prompts(prompts, files, lines=lines)
     strategies = strategy.strategies()
-    lm = load_for(model, strategies)
+    notes: list[str] = []
+    lm = load_for(model, strategies, notes)
     templated = chat if chat is not None else system is not None
     asked = [Asked(text, _templated(lm, text, system) if templated else text) for text in texts]
     writer = _Writer(lm, sampling, len(asked) * len(strategies) > 1, len(asked) > 1, explain)
@@ -92,6 +93,7 @@ def generate(
                 _write_json(lm, batch, each, sampling)
             else:
                 writer.write(batch, each)
+            tell_once(notes)
 
 
 def _templated(lm: LanguageModel, text: str, system: str | None) -> str:

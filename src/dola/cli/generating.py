@@ -11,7 +11,7 @@ import click
 
 from dola.cli.generation_options import DecodingOptions, GenerationOutput
 from dola.cli.loading import load_for, tell
-from dola.cli.measuring import TITLES, Strategies, command_line, depth_for
+from dola.cli.measuring import TITLES, Strategies, command_line, depth_for, dtype_for
 from dola.cli.options import ModelOptions
 from dola.cli.progress import GenerationMeans, Running
 from dola.cli.scoring_options import RowOptions
@@ -32,9 +32,6 @@ from dola.runs.measured import Measured
 from dola.runs.results import KEY, check_writable, result_json, write_result
 from dola.runs.variants import Lineup, line_up
 from dola.tasks.base import Dataset, GenerationTask
-
-# What is drawn depends on the rows of a batch; of a single row it is the same in a run that is gone on with.
-ONE_AT_A_TIME = 1
 
 
 @dataclass(frozen=True)
@@ -86,19 +83,17 @@ def run_generation(asked: Generating, path: Path | None = None) -> tuple[Path, d
 def _line_up(asked: Generating) -> tuple[Lineup, GenerationConfig]:
     """What generates, every layer checked against the model's configuration."""
     model = asked.model
-    placed = model.placement.load_arguments_here()
+    model.placement.load_arguments_here()  # that the device is there is the cheapest to see
     depth = depth_for(model)
     resolved = [(label, strategy.resolve(depth)) for label, strategy in asked.strategies(depth)]
     lineup = line_up(resolved, variants=False)
-    decoding = asked.decoding.settings(asked.task.name, asked.output.seed)
     return lineup, GenerationConfig(
-        model_identity=model_identity(model.model_name, chat=asked.task.chat),
-        dtype=str(placed["dtype"]),
+        model_identity=model_identity(model.model_name),
+        dtype=dtype_for(model),
         strategies=tuple(str(strategy) for strategy in lineup.scored),
         penalties=asked.decoding.penalties(lineup.scored, asked.task.name, asked.preset),
-        decoding=decoding,
+        decoding=asked.decoding.settings(asked.task.name, asked.output.seed),
         selection=asked.rows.selection(asked.task.name),
-        batch_size=asked.output.batch_size or ONE_AT_A_TIME if decoding.do_sample else None,
         attempts=asked.attempts,
         shuffled=asked.shuffled,
     )
@@ -119,8 +114,7 @@ def _generate(
         tell(f"going on: {total - left} of {total} completions are done")
     try:
         lm = load_for(asked.model, lineup.scored)
-        rows = plan.config.batch_size or asked.output.batch_size
-        executor = LocalGenerationExecutor(lm, lineup.scored, rows)
+        executor = LocalGenerationExecutor(lm, lineup.scored, asked.output.batch_size)
         with Running(total, records.done.values(), GenerationMeans(plan, lineup)) as running:
             generate_missing(plan, executor, records, running.advance)
     except KeyboardInterrupt:

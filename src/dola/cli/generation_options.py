@@ -153,7 +153,7 @@ generation_output_options = option_group(
     click.option(
         "--batch-size",
         type=click.IntRange(min=1),
-        help="Prompts at a time.  [default: by the device; with --do_sample 1, and more draw other texts]",
+        help="Prompts at a time.  [default: by the device]",
     ),
     click.option(
         "--seed",

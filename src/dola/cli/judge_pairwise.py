@@ -256,7 +256,9 @@ def _judge(
         placing.trust_remote_code,
         who.local_judge,
     )
-    return LocalChat(who.local_judge, placing.placement, lambda: load_for(model, ()), seed)
+    return LocalChat(
+        who.local_judge, placing.placement, lambda: load_for(model, ()), seed, placing.trust_remote_code
+    )
 
 
 def _tell_what_it_takes(review: Review, output: Path, who: AskingOptions) -> None:

@@ -62,7 +62,9 @@ def train_here(
     model = replace(model, dtype=model.dtype or "float32")
     with waiting(f"loading {model.model_name}"):
         source = find_source(model.model_name, progress=tell)
-        base, tokenizer = load_model(source, model.placement, trust_remote_code=model.trust_remote_code)
+        base, tokenizer = load_model(
+            source, model.placement, trust_remote_code=model.trust_remote_code, progress=tell
+        )
     prepared = prepare(tokenizer, material.train, settings.max_length)
     _tell_work(prepared, settings)
     if dry_run:

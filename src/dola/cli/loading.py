@@ -19,8 +19,13 @@ if TYPE_CHECKING:
     from dola.strategies import Strategy
 
 
-def load_for(options: ModelOptions, strategies: Sequence[Strategy]) -> LanguageModel:
+def load_for(
+    options: ModelOptions, strategies: Sequence[Strategy], notes: list[str] | None = None
+) -> LanguageModel:
     """The model, once it is sure that it has the strategies' layers and that the device is there.
+
+    What there is to say of it (its dtype) is said at once, or added to `notes`, where an answer may still be
+    refused: a refusal is one line.
 
     Raises:
         LayerError: a layer that the model lacks.
@@ -43,12 +48,19 @@ def load_for(options: ModelOptions, strategies: Sequence[Strategy]) -> LanguageM
             num_gpus=placement.num_gpus,
             max_gpu_memory=placement.max_gpu_memory,
             trust_remote_code=options.trust_remote_code,
+            progress=tell if notes is None else notes.append,
         )
 
 
 def tell(line: str) -> None:
     """One line about what takes time, on standard error."""
     click.echo(line, err=True)
+
+
+def tell_once(notes: list[str]) -> None:
+    """What was kept until something came of it."""
+    while notes:
+        tell(notes.pop(0))
 
 
 @contextmanager

@@ -84,14 +84,14 @@ def run(asked: Measuring) -> tuple[Path, dict[str, Any]]:
 def _line_up(asked: Measuring) -> tuple[Lineup, RunConfig]:
     """What is scored, every layer checked against the model's configuration."""
     model = asked.model
-    placed = model.placement.load_arguments_here()
+    model.placement.load_arguments_here()  # that the device is there is the cheapest to see
     depth = depth_for(model)
     resolved = [(label, strategy.resolve(depth)) for label, strategy in asked.strategies(depth)]
     swept = {label for label, _ in resolved if asked.sweep(label)}
     lineup = line_up(resolved, variants=asked.variants, sweep=swept)
     return lineup, RunConfig(
         model_identity=model_identity(model.model_name),
-        dtype=str(placed["dtype"]),
+        dtype=dtype_for(model),
         strategies=tuple(str(strategy) for strategy in lineup.scored),
         selection=asked.rows.selection(asked.task.name),
         truncate=asked.output.truncate,
@@ -103,6 +103,15 @@ def depth_for(model: ModelOptions) -> Depth:
     from dola.language_model import depth_of_model
 
     return depth_of_model(model.model_name, trust_remote_code=model.trust_remote_code, progress=tell)
+
+
+def dtype_for(model: ModelOptions) -> str:
+    """The dtype that the weights will be loaded in, from what the checkpoint says of itself."""
+    from dola.models.loading import dtype_here
+
+    return dtype_here(
+        model.model_name, model.placement, trust_remote_code=model.trust_remote_code, progress=tell
+    )
 
 
 def _score(asked: Measuring, plan: Plan, lineup: Lineup, records: Records[Record]) -> None:

@@ -156,7 +156,9 @@ _PLACEMENT = (
         help="Where to run.",
     ),
     click.option(
-        "--dtype", type=click.Choice(DTYPES), help="Of the weights.  [default: float16 on CUDA, else float32]"
+        "--dtype",
+        type=click.Choice(DTYPES),
+        help="Of the weights.  [default: float32 on the CPU, else as saved where the device can]",
     ),
     click.option(
         "--num-gpus",

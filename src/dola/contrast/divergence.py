@@ -20,6 +20,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dola.contrast.blocks import by_blocks
+
 Divergence = Literal["released", "js"]
 
 LN_2 = math.log(2.0)
@@ -109,12 +111,6 @@ def js_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
     return deficit.sum(-1).mul_(-0.5).clamp_(min=0.0, max=LN_2)
 
 
-# Elements of a temporary on the CPU: a handful of them fits the cache, and the allocator hands the same
-# memory out again. Larger ones are returned to the system at each step and cleared anew at the next, which
-# costs as much as the arithmetic.
-_BLOCK_ELEMENTS = 1 << 19
-
-
 def divergences(kind: Divergence, mature: Tensor, candidates: Tensor) -> Tensor:
     """The divergence of each candidate from the mature layer, position by position.
 
@@ -123,21 +119,11 @@ def divergences(kind: Divergence, mature: Tensor, candidates: Tensor) -> Tensor:
         candidates: logits `[K, ..., V]`, float32.
 
     Returns:
-        Nats `[K, ...]`. The same numbers whatever the blocks that they are computed in.
+        Nats `[K, ...]`, NaN where either side is no distribution (NaN, +inf, nothing but -inf). The same
+        numbers whatever the blocks that they are computed in.
     """
     divergence = DIVERGENCES[kind]
-    if candidates.device.type != "cpu" or torch.compiler.is_compiling():
-        return divergence(mature, candidates)
-    count, *positions, vocabulary = candidates.shape
-    flat, reference = candidates.reshape(count, -1, vocabulary), mature.reshape(-1, vocabulary)
-    vectors = max(1, _BLOCK_ELEMENTS // vocabulary)
-    width, height = min(count, vectors), max(1, vectors // count)
-    result = flat.new_empty(flat.shape[:2])
-    for k in range(0, count, width):
-        for r in range(0, len(reference), height):
-            block = slice(k, k + width), slice(r, r + height)
-            result[block] = divergence(reference[block[1]], flat[block])
-    return result.view(count, *positions)
+    return by_blocks(lambda exits, reference: divergence(reference, exits), candidates, mature)
 
 
 DIVERGENCES: Mapping[Divergence, Callable[[Tensor, Tensor], Tensor]] = {

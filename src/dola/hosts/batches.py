@@ -1,20 +1,22 @@
 """Many prompts in batches: the longest first, what all begin with read once, smaller when memory runs out."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from transformers import PreTrainedModel, set_seed
+from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from dola.errors import ModelError, StrategyError
 from dola.hosts.generation import Generation, generate_batch, refuse_attached
 from dola.hosts.prompts import Prompt, common_prefix, of_one_length, read_prompts
+from dola.hosts.sampling import seeded
 from dola.hosts.settings import GenerationSettings
 from dola.models.budget import Budget
 from dola.models.padding import can_pad
 from dola.models.parts import context_of, take_apart
 from dola.models.prefix import Prefix, can_share_prefixes
+from dola.models.turns import turn
+from dola.models.vocabulary import check_tokens
 from dola.strategies import Strategy
 
 # Prompts in one batch, where the caller does not say.
@@ -50,9 +52,13 @@ def iter_generate(
         if settings.num_beams > 1:
             raise StrategyError("prompt lookup takes no beams")
         size = 1
-    refuse_attached(model)
-    rows = read_prompts(tokenizer, prompts, context=context_of(model.config), room=settings.max_new_tokens)
-    return _batches(_Call(model, tokenizer, strategy, settings), rows, Budget(size))
+    with turn(model):
+        refuse_attached(model)
+        rows = read_prompts(
+            tokenizer, prompts, context=context_of(model.config), room=settings.max_new_tokens
+        )
+    check_tokens(model, [row.ids for row in rows])
+    return _batches(_Call(model, tokenizer, strategy, seeded(settings)), rows, Budget(size))
 
 
 def _batches(call: _Call, prompts: Sequence[Prompt], budget: Budget) -> Iterator[tuple[int, Generation]]:
@@ -65,25 +71,15 @@ def _batches(call: _Call, prompts: Sequence[Prompt], budget: Budget) -> Iterator
         while left:
             rows = left[: budget.size]
             try:
-                done = _batch(call, rows, prefix)
+                done = generate_batch(
+                    call.model, call.tokenizer, rows, call.strategy, call.settings, prefix=prefix
+                )
             except RuntimeError as error:
                 budget.shrink(error, len(rows))
                 continue
             left = left[len(rows) :]
             for row, generation in zip(rows, done, strict=True):
                 yield row.index, generation
-
-
-def _batch(call: _Call, rows: Sequence[Prompt], prefix: Prefix | None) -> list[Generation]:
-    if call.settings.seed is not None:
-        set_seed(_seed_of_batch(call.settings.seed, rows))
-    return generate_batch(call.model, call.tokenizer, rows, call.strategy, call.settings, prefix=prefix)
-
-
-def _seed_of_batch(seed: int, rows: Sequence[Prompt]) -> int:
-    """Of the batch alone, not of those before it; another for every batch, so that draws are independent."""
-    drawn = hashlib.sha256(repr((seed, [(row.text, row.copy) for row in rows])).encode())
-    return int.from_bytes(drawn.digest()[:4], "big")
 
 
 def _read_prefix(call: _Call, prompts: Sequence[Prompt]) -> Prefix | None:
@@ -98,4 +94,5 @@ def _read_prefix(call: _Call, prompts: Sequence[Prompt]) -> Prefix | None:
     ids = common_prefix(prompts)[: shortest - 1]  # the host needs a token to go on from
     if len(ids) < _WORTH_SHARING or not parts.listed or not can_share_prefixes(call.model, parts):
         return None
-    return Prefix.read(call.model, parts, ids)
+    with turn(call.model):
+        return Prefix.read(call.model, parts, ids)

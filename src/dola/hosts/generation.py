@@ -1,26 +1,31 @@
 """Prompts in, continuations out: one call of the host's own `generate`, with what it does recorded."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel, StoppingCriteria, set_seed
+from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel, StoppingCriteria
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from dola.errors import ModelError, StrategyError
 from dola.hosts.penalty import RowPenalty
 from dola.hosts.prompts import Prompt, left_padded, of_one_length, read_prompts
 from dola.hosts.recording import ChosenTokens, StepRecord, StepScores
+from dola.hosts.sampling import RowSampler, seed_of, seeded
 from dola.hosts.settings import GenerationSettings
 from dola.hosts.stopping import StopStrings, cut_at_stop
 from dola.hosts.streaming import CallbackStreamer
-from dola.hosts.transformers import Attachment, attach, attached
+from dola.hosts.transformers import Attachment, attached
+from dola.hosts.watch import watched_host
 from dola.models.padding import can_pad
 from dola.models.parts import context_of, input_device
 from dola.models.prefix import Prefix
+from dola.models.randomness import generators_seeded
+from dola.models.turns import turn
+from dola.models.vocabulary import check_tokens
 from dola.strategies import Strategy, Vanilla
 
 
@@ -38,6 +43,8 @@ class Generation:
         finish_reason: `stop` (end of sequence or a stop string) or `length`.
         raw_text: the text of `token_ids` without special tokens, a stop string and what came with it left in.
         prompt_tokens: how many tokens the prompt has.
+        left_out: how many candidates, of all tokens together, held NaN or infinity and were left out of the
+            choice of the premature layer.
     """
 
     prompt: str
@@ -48,6 +55,7 @@ class Generation:
     finish_reason: Literal["stop", "length"]
     raw_text: str
     prompt_tokens: int
+    left_out: int = 0
 
 
 def generate(
@@ -72,10 +80,13 @@ def generate(
         raise StrategyError("text can be streamed for one prompt at a time, and without beams")
     if settings.prompt_lookup_num_tokens is not None and not alone:
         raise StrategyError("prompt lookup takes one prompt at a time, and no beams")
-    refuse_attached(model)
-    rows = read_prompts(tokenizer, prompts, context=context_of(model.config), room=settings.max_new_tokens)
-    if settings.seed is not None:
-        set_seed(settings.seed)
+    with turn(model):
+        refuse_attached(model)
+        rows = read_prompts(
+            tokenizer, prompts, context=context_of(model.config), room=settings.max_new_tokens
+        )
+    check_tokens(model, [row.ids for row in rows])
+    settings = seeded(settings)
     together = len({len(row.ids) for row in rows}) == 1 or can_pad(model)
     done: dict[int, Generation] = {}
     for batch in [rows] if together else of_one_length(rows):
@@ -100,22 +111,42 @@ def generate_batch(
     prefix: Prefix | None = None,
     on_text: Callable[[str], None] | None = None,
 ) -> list[Generation]:
-    """Continue the rows of one batch, in their order.
+    """Continue the rows of one batch, in their order, while no other thread uses the model.
 
     Args:
         strategy: resolved for the model.
+        settings: with a seed where something is drawn (`seeded`).
         prefix: what all rows begin with, read already; at least one token of each row must come after it.
+
+    Raises:
+        ModelError: a strategy is attached to the model already, or this is called from within a batch of it.
     """
+    with turn(model):
+        refuse_attached(model)
+        return _generate_batch(model, tokenizer, rows, strategy, settings, prefix, on_text)
+
+
+def _generate_batch(
+    model: PreTrainedModel,
+    tokenizer: Tokenizer,
+    rows: Sequence[Prompt],
+    strategy: Strategy,
+    settings: GenerationSettings,
+    prefix: Prefix | None,
+    on_text: Callable[[str], None] | None,
+) -> list[Generation]:
     inputs: dict[str, Any] = dict(left_padded(rows, int(tokenizer.pad_token_id), input_device(model)))
     start = inputs["input_ids"].shape[1]
     if prefix is not None:
         padding = [start - len(row.ids) for row in rows for _ in range(settings.num_beams)]
         inputs["past_key_values"] = prefix.under_padding(model, padding)
     streamer = None if on_text is None else CallbackStreamer(tokenizer, on_text, settings.stop)
-    with nullcontext() if isinstance(strategy, Vanilla) else attach(model, strategy) as attachment:
-        output, record = _run_host(model, tokenizer, inputs, settings, streamer, attachment)
+    with nullcontext() if isinstance(strategy, Vanilla) else Attachment(model, strategy) as attachment:
+        output, record = _run_host(model, tokenizer, rows, inputs, settings, streamer, attachment)
     del inputs  # with the cache, which is as large as what is left of the memory
-    scores, premature = _per_token(output, record, start)
+    scores = _scores_per_token(output, record, start)
+    premature = _per_token(output, record.premature, start)
+    left_out = _per_token(output, record.left_out, start)
     ends = settings.host_config(model, tokenizer).eos_token_id
     end_ids = frozenset(ends if isinstance(ends, list) else [ends])
     generations = []
@@ -135,6 +166,7 @@ def generate_batch(
                 finish_reason="stop" if finished else "length",
                 raw_text=_text(tokenizer, ids[:length]),
                 prompt_tokens=len(row.ids),
+                left_out=0 if left_out is None else int(left_out[at, :length].sum()),
             )
         )
     return generations
@@ -143,6 +175,7 @@ def generate_batch(
 def _run_host(
     model: PreTrainedModel,
     tokenizer: Tokenizer,
+    rows: Sequence[Prompt],
     inputs: dict[str, Any],
     settings: GenerationSettings,
     streamer: CallbackStreamer | None,
@@ -150,15 +183,25 @@ def _run_host(
 ) -> tuple[Any, StepRecord]:
     """The host's own output, and what was recorded of its steps."""
     record = StepRecord()
-    steps = StepScores(record, attachment)
+    assisted = settings.prompt_lookup_num_tokens is not None
+    steps = StepScores(record, attachment, overwritten=assisted)
     processors: list[LogitsProcessor] = [steps]
     if settings.repetition_penalty != 1.0:
         processors.insert(0, RowPenalty(settings.repetition_penalty, inputs["attention_mask"]))
+    draws: AbstractContextManager[None] = nullcontext()
+    if settings.do_sample and settings.num_beams == 1:
+        processors.append(RowSampler(settings, rows, inputs["input_ids"].shape[1]))
+    elif settings.do_sample:
+        draws = generators_seeded(int.from_bytes(seed_of(settings, rows)[:4], "big"))
     criteria: list[StoppingCriteria] = [ChosenTokens(record, steps)]
     if settings.stop:
         criteria.append(StopStrings(tokenizer, settings.stop, inputs["input_ids"].shape[1]))
     config = settings.host_config(model, tokenizer)
-    with _without_defaults(model):
+    watched = watched_host(model, guessed=config.prompt_lookup_num_tokens is not None)
+    host_watched = watched if attachment is None else nullcontext()
+    with _without_defaults(model), draws, host_watched as host_scores:
+        if host_scores is not None:
+            processors.insert(0, host_scores)
         output = cast("Any", model).generate(
             **inputs,
             generation_config=config,
@@ -202,19 +245,30 @@ def _end(
     return length, text, ended or stopped
 
 
-def _per_token(output: Any, record: StepRecord, start: int) -> tuple[Tensor, Tensor | None]:
-    """Scores `[B, n]` and chosen candidates `[B, n]` of the generated tokens."""
+def _scores_per_token(output: Any, record: StepRecord, start: int) -> Tensor:
+    """Scores `[B, n]` of the generated tokens."""
     lengths = range(start, output.sequences.shape[1])
-    beams = getattr(output, "beam_indices", None)
-    if beams is None:
-        premature = torch.stack([record.premature[n] for n in lengths], 1) if record.premature else None
-        return torch.stack([record.scores[n] for n in lengths], 1), premature
-    # Which running beam each token of a finished sequence came from; -1 past its end.
-    source = beams[:, : len(lengths)].clamp(min=0)
+    source = _source_beams(output, len(lengths))
+    if source is None:
+        return torch.stack([record.scores[n] for n in lengths], 1)
     tokens = output.sequences[:, start:]
-    scores = torch.stack(
+    return torch.stack(
         [step[source[:, at], tokens[:, at]] for at, step in enumerate(output.scores[: len(lengths)])], 1
     )
-    if not record.premature:
-        return scores, None
-    return scores, torch.stack([record.premature[n][source[:, at]] for at, n in enumerate(lengths)], 1)
+
+
+def _per_token(output: Any, recorded: Mapping[int, Tensor], start: int) -> Tensor | None:
+    """What was recorded of each step, as `[B, n]` of the generated tokens; None where nothing was."""
+    if not recorded:
+        return None
+    lengths = range(start, output.sequences.shape[1])
+    source = _source_beams(output, len(lengths))
+    if source is None:
+        return torch.stack([recorded[n] for n in lengths], 1)
+    return torch.stack([recorded[n][source[:, at]] for at, n in enumerate(lengths)], 1)
+
+
+def _source_beams(output: Any, count: int) -> Tensor | None:
+    """Which running beam each token of a finished sequence came from `[B, n]`; None without beams."""
+    beams: Tensor | None = getattr(output, "beam_indices", None)
+    return None if beams is None else beams[:, :count].clamp(min=0)  # -1 past its end

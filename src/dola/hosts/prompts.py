@@ -18,7 +18,7 @@ class Prompt:
 
     Attributes:
         index: its place among the call's prompts.
-        copy: how many prompts before it have the same text.
+        copy: how many prompts before it have the same tokens.
     """
 
     index: int
@@ -40,7 +40,7 @@ def read_prompts(
         DataError: an empty prompt, or one that leaves no room in the context.
     """
     prompts = []
-    copies: Counter[str] = Counter()
+    copies: Counter[tuple[int, ...]] = Counter()
     encoded = tokenizer(list(texts))["input_ids"] if texts else []
     for index, (text, ids) in enumerate(zip(texts, encoded, strict=True)):
         if not ids:
@@ -50,8 +50,8 @@ def read_prompts(
                 f"prompt {index + 1} has {len(ids)} tokens, and up to {room} more are to be generated:"
                 f" the model's context holds {context}"
             )
-        prompts.append(Prompt(index, copies[text], text, tuple(ids)))
-        copies[text] += 1
+        prompts.append(Prompt(index, copies[tuple(ids)], text, tuple(ids)))
+        copies[tuple(ids)] += 1
     return prompts
 
 

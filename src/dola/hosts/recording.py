@@ -22,20 +22,25 @@ class StepRecord:
 
     scores: dict[int, Tensor] = field(default_factory=dict)
     premature: dict[int, Tensor] = field(default_factory=dict)
+    left_out: dict[int, Tensor] = field(default_factory=dict)
 
 
 class StepScores(LogitsProcessor):
     """Changes nothing; holds the scores of the positions whose token is not yet chosen."""
 
-    def __init__(self, record: StepRecord, attachment: Attachment | None) -> None:
+    def __init__(
+        self, record: StepRecord, attachment: Attachment | None, *, overwritten: bool = False
+    ) -> None:
+        """`overwritten`: the host puts what later processors make of the scores into the same memory."""
         self._record = record
+        self._overwritten = overwritten
         self._attachment = attachment
         self._contrasts: dict[int, Contrast | None] = {}
         self.pending: dict[int, Tensor] = {}
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         length = input_ids.shape[1]
-        self.pending[length] = scores
+        self.pending[length] = scores.clone() if self._overwritten else scores
         self._contrasts[length] = None if self._attachment is None else self._attachment.last
         return scores
 
@@ -50,6 +55,8 @@ class StepScores(LogitsProcessor):
             seen = sorted(length for length, contrast in self._contrasts.items() if contrast is latest)
             for back, length in enumerate(reversed(seen), start=1):
                 self._record.premature[length] = latest.premature[:, -back]
+                if latest.left_out is not None:
+                    self._record.left_out[length] = latest.left_out[:, -back]
         self._contrasts = {}
         self.pending = {}
 

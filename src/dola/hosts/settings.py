@@ -46,16 +46,18 @@ class GenerationSettings:
     def host_config(self, model: PreTrainedModel, tokenizer: Tokenizer) -> GenerationConfig:
         """The settings as the host takes them: of the model's own defaults, only its end of sequence.
 
-        The repetition penalty is not among them: the host's own would penalise padding (`RowPenalty`).
+        The repetition penalty is not among them: the host's own would penalise padding (`RowPenalty`). Nor is
+        sampling but with beams: the host would draw from one stream for all rows (`RowSampler`).
         """
         own: GenerationConfig | None = getattr(model, "generation_config", None)
         ends = None if own is None else own.eos_token_id
         sampling: dict[str, Any] = {}
-        if self.do_sample:
+        host_samples = self.do_sample and self.num_beams > 1
+        if host_samples:
             sampling = {"temperature": self.temperature, "top_p": self.top_p, "top_k": self.top_k}
         arguments: dict[str, Any] = {
             "max_new_tokens": self.max_new_tokens,
-            "do_sample": self.do_sample,
+            "do_sample": host_samples,
             "num_beams": self.num_beams,
             "prompt_lookup_num_tokens": self.prompt_lookup_num_tokens,
             "eos_token_id": tokenizer.eos_token_id if ends is None else ends,

@@ -12,13 +12,16 @@ from torch import Tensor, nn
 from transformers import LogitsProcessorList, PreTrainedModel
 from transformers.generation.utils import GENERATION_MODES_MAPPING
 
+from dola.contrast import are_finite
 from dola.errors import ModelError, StrategyError
 from dola.head import ContrastiveHead
 from dola.hosts.processors import for_contrast
+from dola.hosts.watch import Watch
 from dola.models.parts import take_apart
 from dola.models.probe import probe
 from dola.models.projection import projection_of
 from dola.models.tap import LayerTap
+from dola.models.turns import turn
 from dola.strategies import Contrast, DoLa, Strategy
 
 _MARK = "_dola_attachment"
@@ -46,6 +49,7 @@ class Attachment:
             probe(model, parts)
         self.last: Contrast | None = None
         self._head = ContrastiveHead(projection_of(parts), parts.vocab_size)
+        self._watch = Watch(model, self.strategy.exits)
         self._tap = LayerTap(parts, self.strategy.exits)
         self._lm_head = parts.head
         self._host_forward = parts.head.forward
@@ -66,10 +70,11 @@ class Attachment:
         prepared = prepare(self.model, generation_config, *arguments, **named)
         return for_contrast(prepared, beams=(generation_config.num_beams or 1) > 1)
 
-    def _before(self, _model: nn.Module, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _before(self, _model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if kwargs.get("labels") is not None:
             raise StrategyError("no loss is defined on contrasted scores: detach, or call without labels")
         self.last = None
+        self._watch.begin(args, kwargs)
         self._tap.start(kwargs.get("logits_to_keep", 0))
 
     def _forward(self, final: Tensor) -> Tensor:
@@ -79,8 +84,10 @@ class Attachment:
             return logits
         hidden = self._tap.stack(self.strategy.exits, final)
         self._tap.stop()
-        self.last = self._head(hidden, self.strategy)
-        return self.last.scores
+        contrast, unusable = self._head.read(hidden, self.strategy)
+        self._watch.look(are_finite(hidden), unusable)
+        self.last = contrast
+        return contrast.scores
 
     def _after(self, _model: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
         """Undo what the model does to its head's output (scale, cap): the contrast has had both already."""
@@ -93,7 +100,11 @@ class Attachment:
         return output
 
     def detach(self) -> None:
-        """Put the model back as it was. Detaching twice does nothing."""
+        """Put the model back as it was. Detaching twice does nothing.
+
+        Raises:
+            NumericsError: the last forward pass read what is no number, and nobody has said so yet.
+        """
         if attached(self.model) is not self:
             return
         self._tap.remove()
@@ -106,6 +117,7 @@ class Attachment:
         vars(self.model).pop(_PREPARE, None)
         delattr(self.model, _MARK)
         _forget_compiled(self.model)
+        self._watch.settle()
 
     def __enter__(self) -> Self:
         return self
@@ -116,6 +128,8 @@ class Attachment:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is not None:  # which is not to be hidden by what it may well have come from
+            self._watch.forget()
         self.detach()
 
 
@@ -126,15 +140,21 @@ def attach(model: PreTrainedModel, strategy: Strategy) -> Attachment:
             model.generate(**inputs, max_new_tokens=64)
 
     Its logits are then the strategy's scores `[B, T, V]` in float32; tokens that are ruled out lie finitely
-    below all others. The weights are not touched. One strategy at a time; calls from several threads at once
-    are not supported. `generate` refuses `guidance_scale` while a contrasting strategy is attached.
+    below all others. The weights are not touched. One strategy at a time, and for one thread: while it is
+    attached, the model's own calls are not kept apart (those of `LanguageModel` are, and refuse to generate
+    meanwhile). `generate` refuses `guidance_scale` while a contrasting strategy is attached.
+
+    Where NaN, +inf or a row of nothing but -inf is read, padding aside, the forward pass raises
+    NumericsError; on CUDA, so that nothing waits, the next pass or `detach` does. A candidate of `DoLa` is
+    left out instead, and counted in `last.left_out`.
 
     Raises:
         ModelError: not a decoder-only language model with a head, one already attached, or an unlisted
-            architecture whose logits are not reproduced.
+            architecture whose logits are not reproduced; or the call comes from within a batch of it.
         LayerError: a layer that the model lacks.
     """
-    return Attachment(model, strategy)
+    with turn(model):
+        return Attachment(model, strategy)
 
 
 def attached(model: PreTrainedModel) -> Attachment | None:

@@ -35,15 +35,17 @@ class LocalJudge:
         """Which prompt, and P(" yes") among the whole vocabulary after it; a batch at a time, in any order.
 
         Raises:
-            ModelError: the tokenizer has no token of its own for " yes" or " no".
+            ModelError: the tokenizer has no token of its own for " yes" or " no", or it is another model's.
         """
         from dola.judges.yes_no import answer_tokens, encode, probabilities_of_yes
+        from dola.models.vocabulary import check_tokens, pad_with_known
 
         if not prompts:
             return
         tokens = answer_tokens(self.tokenizer, prompts[0])
-        pad = self.tokenizer.pad_token_id
         rows = [encode(self.tokenizer, prompt) for prompt in prompts]
+        check_tokens(self.model, rows)
+        pad_with_known(self.model, self.tokenizer)
         # Alike in length together, the longest first: little padding, and memory runs out at once or never.
         order = sorted(range(len(rows)), key=lambda at: len(rows[at]), reverse=True)
         for start in range(0, len(order), batch_size):
@@ -52,7 +54,7 @@ class LocalJudge:
                 self.model,
                 [rows[at] for at in batch],
                 tokens,
-                pad=0 if pad is None else pad,
+                pad=int(self.tokenizer.pad_token_id),
                 batch_size=batch_size,
             )
             yield from zip(batch, found, strict=True)
@@ -83,7 +85,8 @@ def load_local_judge(
     from dola.models.loading import find_source, load_model
 
     source = find_source(name, progress=progress)
-    return LocalJudge(*load_model(source, placement or Placement(), trust_remote_code=trust_remote_code))
+    placement = placement or Placement()
+    return LocalJudge(*load_model(source, placement, trust_remote_code=trust_remote_code, progress=progress))
 
 
 def check_kind(folder: Path, kind: Kind) -> None:

@@ -54,7 +54,7 @@ def load_trained(
     wanted = placement or Placement()
     wanted = wanted if wanted.dtype else replace(wanted, dtype=card.dtype)
     source = find_source(card.base_model, progress=progress)
-    model, tokenizer = load_model(source, wanted, trust_remote_code=trust_remote_code)
+    model, tokenizer = load_model(source, wanted, trust_remote_code=trust_remote_code, progress=progress)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # the host and peft about calls of their own

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from dola.errors import MissingExtraError, ModelError, RunError
 from dola.judges.card import is_judge
 from dola.judges.lora import Advance, LoraSettings, Prepared, trainer_of
+from dola.models.randomness import generators_seeded
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -52,11 +53,8 @@ def train_adapter(
         ModelError: a model that no adapter fits on.
         RunError: the folder holds a judge, a training with other settings, or one that runs now.
     """
-    from transformers import set_seed
-
     work = _claim(folder, {"settings": asdict(settings), **fingerprint})
-    set_seed(settings.seed)
-    with _alone_in(work), warnings.catch_warnings():
+    with _alone_in(work), generators_seeded(settings.seed), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # the host and peft about calls of their own
         warnings.filterwarnings("ignore", module="peft")  # what it does by itself about other architectures
         adapted = _with_adapter(model, settings.rank, base_model)

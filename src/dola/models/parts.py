@@ -47,7 +47,9 @@ class ModelParts:
         if self.scale != 1.0:
             logits = logits * self.scale
         if self.softcap is not None:
-            logits = torch.tanh(logits / self.softcap) * self.softcap
+            # The cap would make an ordinary number of an infinite one: such a row becomes NaN.
+            largest = logits.amax(-1, keepdim=True)
+            logits = torch.tanh(logits / self.softcap) * (self.softcap + (largest - largest))
         return logits
 
 

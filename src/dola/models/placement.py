@@ -18,7 +18,8 @@ class Placement:
 
     Attributes:
         device: `auto` (a CUDA device, else Apple's `mps`, else the CPU), `cpu`, `cuda`, `cuda:1`, `mps`.
-        dtype: of the weights. None: float16 on CUDA, as released, and float32 elsewhere; `auto`: as saved.
+        dtype: of the weights. None: float32 on the CPU, else the dtype that they were saved in where the
+            device computes in it, and float32 where it does not; `auto`: as saved, on every device.
         num_gpus: on CUDA, 1: the whole model on one GPU; n: spread over the first n by accelerate, each
             filled up to `max_gpu_memory`; `auto`: spread over all of them. Of no effect on other devices.
         max_gpu_memory: GiB.
@@ -52,16 +53,23 @@ class Placement:
             raise ModelError(f"num_gpus must be 'auto' or a whole number from 1, found {self.num_gpus!r}")
         return int(self.num_gpus)
 
-    def load_arguments(self, *, cuda_devices: int, mps_available: bool) -> dict[str, Any]:
+    def load_arguments(
+        self, saved: str | None = None, *, cuda_devices: int, mps_available: bool, bfloat16: bool = True
+    ) -> dict[str, Any]:
         """Arguments for `from_pretrained` on a machine that has this: `dtype` (a name, as transformers
         takes it), and `device_map` and `max_memory` unless the weights stay on the CPU.
+
+        Args:
+            saved: the dtype that the weights were saved in, by torch's name; None: not known.
+            bfloat16: whether the machine's CUDA device or mps computes in bfloat16.
 
         Raises:
             ModelError: a device, or a number of them, that the machine lacks.
         """
         device = self._device_here(cuda_devices, mps_available=mps_available)
         on_cuda = device.startswith("cuda")
-        arguments: dict[str, Any] = {"dtype": self.dtype or ("float16" if on_cuda else "float32")}
+        dtype = self.dtype or _default_dtype(device, saved, bfloat16=bfloat16)
+        arguments: dict[str, Any] = {"dtype": dtype}
         if on_cuda and self._gpus != 1:
             arguments["device_map"] = "auto"
             if self._gpus is not None:
@@ -70,13 +78,15 @@ class Placement:
             arguments["device_map"] = {"": device}
         return arguments
 
-    def load_arguments_here(self) -> dict[str, Any]:
+    def load_arguments_here(self, saved: str | None = None) -> dict[str, Any]:
         """`load_arguments` on this machine."""
         import torch
 
         return self.load_arguments(
+            saved,
             cuda_devices=torch.cuda.device_count() if torch.cuda.is_available() else 0,
             mps_available=torch.backends.mps.is_available(),
+            bfloat16=_computes_in_bfloat16(),
         )
 
     def _device_here(self, cuda_devices: int, *, mps_available: bool) -> str:
@@ -99,3 +109,20 @@ class Placement:
         if wanted != "auto":
             return wanted
         return "cuda" if cuda_devices else "mps" if mps_available else "cpu"
+
+
+def _default_dtype(device: str, saved: str | None, *, bfloat16: bool) -> str:
+    """Half precision where the weights were saved in it, of the same kind: a model that was trained in
+    bfloat16 overflows in float16, without a word."""
+    if device == "cpu" or saved not in ("float16", "bfloat16"):
+        return "float32"
+    return saved if saved == "float16" or bfloat16 else "float32"
+
+
+def _computes_in_bfloat16() -> bool:
+    """Whether this machine's GPU does, by itself: emulated it is slow, and lacks operations."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.backends.mps.is_available() and torch.backends.mps.is_macos_or_newer(14, 0)

@@ -7,7 +7,9 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
+from dola.contrast import are_distributions, are_finite
 from dola.errors import ModelError
+from dola.models.numerics import refuse, tally
 from dola.models.parts import ModelParts, input_device
 from dola.models.projection import projection_of
 from dola.models.tap import LayerTap
@@ -25,6 +27,7 @@ def probe(model: PreTrainedModel, parts: ModelParts) -> None:
 
     Raises:
         ModelError: says which of them differs and by how much.
+        NumericsError: they are no numbers.
     """
     name = f"{type(model).__name__} ({model.config.model_type})"
     exits = [Exit(layer, norm=False) for layer in range(parts.depth.num_layers)]
@@ -36,6 +39,8 @@ def probe(model: PreTrainedModel, parts: ModelParts) -> None:
         with torch.no_grad():
             logits = _logits(name, model, parts)
             head_input = _head_input(name, seen)
+            last = Exit(parts.depth.num_layers, norm=False)
+            refuse(model, [last], tally(are_finite(head_input)[None], ~are_distributions(logits)[None]))
             _check_exits(name, tap, exits, head_input)
             normed = parts.head_input(seen["last block"], norm=True)
             _compare(name, "the final norm of the last block", normed, "the head's input", head_input)

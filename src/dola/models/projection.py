@@ -7,27 +7,47 @@ from torch.nn.functional import linear
 from dola.head import Projection
 from dola.models.parts import ModelParts
 
+_HALF = (torch.float16, torch.bfloat16)
+
 
 def projection_of(parts: ModelParts) -> Projection:
     """The head on rows: hidden `[R, D]` -> logits `[R, V]`, float32, scaled and capped as the model does.
 
     It goes through the module that it finds, so quantised weights, adapters and offloaded weights work. The
     module's `forward` is taken as it is now: a later replacement of it does not change the projection.
+
+    A plain linear head in half precision is multiplied in float32: un-normed exits have logits of thousands,
+    which half precision rounds by whole nats. Any other head gives its logits in whatever type it computes
+    them in, and they are float32 from there on.
     """
     head, forward = parts.head, parts.head.forward
     if type(head) is not nn.Linear or "forward" in vars(head):
         return lambda rows: parts.head_output(forward(rows))
 
     def project(rows: Tensor) -> Tensor:
-        if _blocks_pay(rows, head.weight):
-            logits = _linear_in_blocks(rows, head.weight)
-            if isinstance(head.bias, Tensor):
-                logits += head.bias
+        if not _is_plain(head):
+            logits = linear(rows.to(head.weight.dtype), head.weight, head.bias)
+        elif head.weight.dtype in _HALF:
+            logits = _with_bias(_half_in_float32(rows, head.weight), head)
+        elif _blocks_pay(rows, head.weight):
+            logits = _with_bias(_linear_in_blocks(rows, head.weight), head)
         else:
             logits = linear(rows.to(head.weight.dtype), head.weight, head.bias)
         return parts.head_output(logits)
 
     return project
+
+
+def _is_plain(head: nn.Linear) -> bool:
+    """Whether the weight is what it seems: a tensor, and nothing that a hook makes or stands in for."""
+    hooked = head._forward_pre_hooks or head._forward_hooks
+    return type(head.weight) in (nn.Parameter, Tensor) and not hooked
+
+
+def _with_bias(logits: Tensor, head: nn.Linear) -> Tensor:
+    if isinstance(head.bias, Tensor):
+        logits += head.bias
+    return logits
 
 
 # Rows of the weight a block: in float32 about 2 MiB at a width of 576, so the block stays in the cache while
@@ -56,3 +76,28 @@ def _linear_in_blocks(rows: Tensor, weight: Tensor) -> Tensor:
     if whole < vocabulary:
         logits[:, whole:] = linear(rows, weight[whole:])
     return logits
+
+
+def _half_in_float32(rows: Tensor, weight: Tensor) -> Tensor:
+    """`rows @ weight.T` in float32, `[R, D]` by `[V, D]` in half precision, with no copy of the weight kept.
+
+    Half precision's own product is accumulated in float32 too, and then rounded. Where it can be had without
+    the rounding, that is asked for; elsewhere a block of the weight at a time is made float32.
+    """
+    if rows.dtype == weight.dtype and _gives_float32(weight):
+        return torch.mm(rows, weight.T, out_dtype=torch.float32)
+    rows = rows.float()
+    logits = rows.new_empty(rows.shape[0], weight.shape[0])
+    for start in range(0, weight.shape[0], _BLOCK):
+        block = weight[start : start + _BLOCK]
+        logits[:, start : start + len(block)] = rows @ block.float().T
+    return logits
+
+
+def _gives_float32(weight: Tensor) -> bool:
+    """Whether a product can be told its output's type: on CUDA, from torch 2.8 on."""
+    return (
+        weight.device.type == "cuda"
+        and torch.version.cuda is not None
+        and hasattr(torch.ops.aten.mm, "dtype")
+    )

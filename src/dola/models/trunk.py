@@ -17,15 +17,18 @@ from dola.strategies import Exit
 class TappedTrunk:
     """Forward passes of the trunk that bring back the hidden states of some exits.
 
-    It puts hooks on the model's blocks, and takes them off at the end of its `with` block.
+    It puts hooks on the model's blocks, and takes them off at the end of its `with` block; it may be entered
+    again.
     """
+
+    _tap: LayerTap
 
     def __init__(self, parts: ModelParts, exits: Sequence[Exit]) -> None:
         self.parts = parts
         self.exits = tuple(exits)
-        self._tap = LayerTap(parts, self.exits)
 
     def __enter__(self) -> Self:
+        self._tap = LayerTap(self.parts, self.exits)
         return self
 
     def __exit__(

@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -16,6 +17,8 @@ from dola.models.aliases import Weights
 from dola.models.weights import cache_folder, fetch, file_errors_explained
 
 _CHECKSUMS = "checksums.json"
+# Without these no copy is whole, whatever its list of checksums says.
+_REQUIRED = frozenset({"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"})
 _CHECKED: set[tuple[str, str, int, int]] = set()
 
 
@@ -36,19 +39,31 @@ def unpacked_folder(weights: Weights, *, progress: Callable[[str], None]) -> Pat
             shutil.rmtree(partial, ignore_errors=True)
             try:
                 _unpack(gguf, partial)
-                shutil.rmtree(folder, ignore_errors=True)
+                _clear(folder)
                 partial.replace(folder)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 
+def _clear(folder: Path) -> None:
+    """Make room, whatever lies there."""
+    if folder.is_symlink() or folder.is_file():
+        folder.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def _whole(folder: Path) -> bool:
-    """Whether every file is there as it was written."""
+    """Whether every file is there as it was written, and no other: the host reads what it finds."""
     try:
-        sums: dict[str, str] = json.loads((folder / _CHECKSUMS).read_text(encoding="utf-8"))
-        return all(_unchanged(folder / name, digest) for name, digest in sums.items())
-    except (OSError, ValueError):
+        sums = json.loads((folder / _CHECKSUMS).read_text(encoding="utf-8"))
+        if not isinstance(sums, dict) or not sums.keys() >= _REQUIRED:
+            return False
+        found = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+        return found == {_CHECKSUMS, *sums} and all(
+            isinstance(digest, str) and _unchanged(folder / name, digest) for name, digest in sums.items()
+        )
+    except (OSError, ValueError, RecursionError):
         return False
 
 
@@ -67,16 +82,26 @@ def _sha256(path: Path) -> str:
 
 
 def _unpack(gguf: Path, folder: Path) -> None:
+    _write(gguf, folder)
+    sums = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
+    (folder / _CHECKSUMS).write_text(json.dumps(sums, indent=1), encoding="utf-8")
+
+
+def _write(gguf: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from dola.models.filled import check_filled
+
     source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
-    model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        **source, dtype=torch.float32, output_loading_info=True
+    )
+    model, report = loaded
+    check_filled(model, report, gguf.name, tell=lambda _: None)
     # The numbers are plain float32 from here on; a model that is marked as quantised cannot be saved.
     for mark in ("hf_quantizer", "is_quantized", "quantization_method"):
         vars(model).pop(mark, None)
     del model.config.quantization_config
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
-    sums = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
-    (folder / _CHECKSUMS).write_text(json.dumps(sums, indent=1), encoding="utf-8")

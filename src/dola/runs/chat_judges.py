@@ -104,6 +104,7 @@ class LocalChat:
     placement: Placement
     load: Callable[[], LanguageModel]
     seed: int = 0
+    trust_remote_code: bool = False
 
     def asked(self, call: ChatCall) -> Asked:
         return Asked(f"local chat, {call.manner}, seed {self.seed}", self._identity, call.text)
@@ -120,8 +121,6 @@ class LocalChat:
             ]
             made = lm.iter_generate(
                 [prompts[place] for place in places],
-                # What is drawn for a row depends on the rows beside it, which resuming changes.
-                batch_size=1 if temperature else None,
                 max_new_tokens=max_tokens,
                 do_sample=temperature > 0,
                 temperature=temperature or 1.0,
@@ -134,7 +133,10 @@ class LocalChat:
 
     @cached_property
     def _identity(self) -> str:
-        return f"{model_identity(self.name, chat=True)}, {self.placement.load_arguments_here()['dtype']}"
+        from dola.models.loading import dtype_here
+
+        dtype = dtype_here(self.name, self.placement, trust_remote_code=self.trust_remote_code)
+        return f"{model_identity(self.name)}, {dtype}"
 
 
 def _prompt(lm: LanguageModel, call: ChatCall) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import IO
 
@@ -19,9 +20,15 @@ SCORING_ROOMS = ("contrast", "strategies", "head.py", "models", "scoring", "task
 # And those that decide a generated text: what the prompt is, the manifest says by itself.
 GENERATION_ROOMS = ("contrast", "strategies", "head.py", "models", "hosts", "language_model.py")
 JUDGING_ROOM = "tasks"
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "merges.txt")
-_CHAT_FILES = ("chat_template.jinja", "chat_template.json")
-_WEIGHT_SUFFIXES = (".safetensors", ".gguf", ".bin")
+_WEIGHTS = ("*.safetensors", "*.gguf", "*.bin", "*.pt", "*.pth")
+# What the host may read of a model's folder besides: settings, tokenizers and their vocabularies, chat
+# templates, the index of the weights, adapters, code. Not every .json: results may lie beside.
+_DESCRIPTIONS = (
+    *("config.json", "generation_config.json", "added_tokens.json", "special_tokens_map.json"),
+    *("tokenizer*", "vocab*", "merges.txt", "*.model", "*.tiktoken", "*.bpe"),
+    *("chat_template*", "additional_chat_templates/*", "*.index.json", "adapter_config.json"),
+    *("*.py", "custom_generate/*.py"),
+)
 _BLOCK = 1 << 16
 _BLOCKS = 64
 
@@ -46,39 +53,40 @@ def code_version(rooms: Sequence[str] = SCORING_ROOMS) -> str:
     return f"{dola.__version__}+{digest.hexdigest()[:12]}"
 
 
-def model_identity(name: str, *, chat: bool = False) -> str:
-    """Which weights, configuration and tokenizer `name` stands for; `chat`: and which chat template.
+def model_identity(name: str) -> str:
+    """Which weights, configuration, tokenizer, chat template and code `name` stands for.
 
     An embedded model is its pinned SHA-256; a hub id the commit in the local cache. A folder or a .gguf
-    file is a SHA-256 over its configuration, its tokenizer, and, of each weights file, the size, the first
-    and last 64 KiB and 64 blocks evenly in between: any further training changes those, and a model of
-    hundreds of gigabytes is told in a second. A single weight changed by hand may go unnoticed.
+    file is a SHA-256 over all that the host may read of it: settings (of generation too), tokenizer, added
+    and special tokens, chat templates, index, adapters, code, whole; and, of each weights file, the size,
+    the first and last 64 KiB and 64 blocks evenly in between: any further training changes those, and a
+    model of hundreds of gigabytes is told in a second. A single weight changed by hand may go unnoticed.
     """
     weights = resolve_alias(name)
     if weights is not None:
         return f"sha256 {weights.sha256}"
     path = Path(name).expanduser()
     if path.is_file():
-        return f"sampled sha256 {_digest_of([path])}"
+        return f"sampled sha256 {_digest_of([path], path.parent)}"
     if path.is_dir():
-        return f"sampled sha256 {_digest_of(sorted(_model_files(path, chat=chat)))}"
+        return f"sampled sha256 {_digest_of(_model_files(path), path)}"
     cached = try_to_load_from_cache(name, "config.json")
     return f"commit {Path(cached).parent.name}" if isinstance(cached, str) else f"name {name}"
 
 
-def _model_files(folder: Path, *, chat: bool) -> Iterable[Path]:
-    named = ("config.json", *_TOKENIZER_FILES, *(_CHAT_FILES if chat else ()))
-    for file in folder.iterdir():
-        if file.suffix in _WEIGHT_SUFFIXES or file.name in named:
-            yield file
+def _model_files(folder: Path) -> list[Path]:
+    patterns = (*_WEIGHTS, *_DESCRIPTIONS)
+    return sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
 
 
-def _digest_of(files: Sequence[Path]) -> str:
+def _digest_of(files: Sequence[Path], folder: Path) -> str:
     digest = hashlib.sha256()
     for file in files:
-        digest.update(f"{file.name}:{file.stat().st_size}:".encode())
+        place = file.relative_to(folder).as_posix()
+        digest.update(f"{place}:{file.stat().st_size}:".encode())
+        sampled = any(fnmatch(file.name, pattern) for pattern in _WEIGHTS)
         with file.open("rb") as stream:
-            for block in _sample(stream) if file.suffix in _WEIGHT_SUFFIXES else [stream.read()]:
+            for block in _sample(stream) if sampled else [stream.read()]:
                 digest.update(block)
     return digest.hexdigest()
 

@@ -113,8 +113,7 @@ def _generated(
     layers: dict[int, LayerCounts | None] = {}
     for attempt in range(plan.attempts):
         again = []
-        for which, made in executor.generate(_batch(plan, strategy, left, attempt)) if left else ():
-            at = left[which]
+        for at, made in _attempted(plan, executor, strategy, left, attempt):
             layers[at] = added_layers([layers[at], made.layers]) if at in layers else made.layers
             example = plan.examples[at]
             if attempt + 1 < plan.attempts and plan.task.judge(example, made.raw, made.text).retry:
@@ -125,7 +124,17 @@ def _generated(
         left = sorted(again)
 
 
-def _batch(plan: GenerationPlan, strategy: int, places: Sequence[int], attempt: int) -> Batch:
+def _attempted(
+    plan: GenerationPlan, executor: GenerationExecutor, strategy: int, places: Sequence[int], attempt: int
+) -> Iterator[tuple[int, Completion]]:
+    """One completion for each of these places: all at once, but for prompts that are there several times."""
+    for copy in sorted({plan.copies[at] for at in places}):
+        alike = [at for at in places if plan.copies[at] == copy]
+        for which, made in executor.generate(_batch(plan, strategy, alike, attempt, copy)):
+            yield alike[which], made
+
+
+def _batch(plan: GenerationPlan, strategy: int, places: Sequence[int], attempt: int, copy: int) -> Batch:
     examples = [plan.examples[at] for at in places]
     prompts = (
         [plan.task.prompt(example, attempt=attempt) for example in examples]
@@ -138,15 +147,16 @@ def _batch(plan: GenerationPlan, strategy: int, places: Sequence[int], attempt: 
         strategy=strategy,
         repetition_penalty=plan.config.penalties[strategy],
         stop=plan.task.stop,
-        decoding=_decoding_of(plan.config.decoding, attempt),
+        decoding=_decoding_of(plan.config.decoding, attempt, copy),
     )
 
 
-def _decoding_of(decoding: Decoding, attempt: int) -> Decoding:
-    """An attempt's settings: it has a seed of its own, for the first one's would draw the same text again."""
-    if decoding.seed is None or attempt == 0:
+def _decoding_of(decoding: Decoding, attempt: int, copy: int) -> Decoding:
+    """The settings of an attempt at a copy of a prompt: with a seed of its own, for the first one's would
+    draw the same text again."""
+    if decoding.seed is None or attempt == copy == 0:
         return decoding
-    drawn = hashlib.sha256(f"{decoding.seed}:{attempt}".encode())
+    drawn = hashlib.sha256(f"{decoding.seed}:{attempt}:{copy}".encode())
     return replace(decoding, seed=int.from_bytes(drawn.digest()[:4], "big"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +35,6 @@ class GenerationConfig:
     Attributes:
         strategies: resolved, as `parse_strategy` reads them.
         penalties: each strategy's repetition penalty.
-        batch_size: prompts at a time, where that decides what is drawn; None for greedy decoding, whose
-            texts it does not change.
         attempts: how often to generate at most where the task's released rule finds no answer.
         shuffled: whether each attempt has another prompt.
     """
@@ -46,7 +45,6 @@ class GenerationConfig:
     penalties: tuple[float, ...]
     decoding: Decoding
     selection: Selection
-    batch_size: int | None = None
     attempts: int = 1
     shuffled: bool = False
 
@@ -58,12 +56,18 @@ class GenerationConfig:
 
 @dataclass(frozen=True)
 class GenerationPlan:
-    """A run: the rows with their prompts, in order, and the manifest that they are recorded under."""
+    """A run: the rows with their prompts, in order, and the manifest that they are recorded under.
+
+    Attributes:
+        copies: of each row, how many rows of the whole data before it have the same prompt: where something
+            is drawn, a prompt that is there twice is drawn twice, whatever part of the data is generated now.
+    """
 
     task: GenerationTask[Any]
     config: GenerationConfig
     examples: tuple[Any, ...]
     prompts: tuple[str, ...]
+    copies: tuple[int, ...]
     manifest: dict[str, Any]
 
     @property
@@ -107,9 +111,22 @@ def make_generation_plan(
         "max_new_tokens": decoding.max_new_tokens,
         "do_sample": decoding.do_sample,
         **sampled,
-        "batch_size": config.batch_size,
         "stop": list(task.stop),
         "attempts": attempts,
         "code": code_version(rooms),
     }
-    return GenerationPlan(task, config, examples, prompts, manifest)
+    copies = _copies(task, dataset) if decoding.do_sample else {}
+    return GenerationPlan(
+        task, config, examples, prompts, tuple(copies.get(example.index, 0) for example in examples), manifest
+    )
+
+
+def _copies(task: GenerationTask[Any], dataset: Dataset[Any]) -> dict[int, int]:
+    """By a row's index: how many rows before it have the same prompt."""
+    seen: Counter[str] = Counter()
+    copies = {}
+    for example in dataset.examples:
+        prompt = task.prompt(example)
+        copies[example.index] = seen[prompt]
+        seen[prompt] += 1
+    return copies

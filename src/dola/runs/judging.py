@@ -145,8 +145,11 @@ class LocalModelJudge:
     @cached_property
     def _identity(self) -> str:
         folder = Path(self.name).expanduser()
-        dtype = self.placement.load_arguments_here()["dtype"]
         if is_judge(folder):
+            self.placement.load_arguments_here()  # that the device is there is the cheapest to see
             card = read_card(folder)
             return f"{card.identity} with {model_identity(self.name)}, {self.placement.dtype or card.dtype}"
+        from dola.models.loading import dtype_here
+
+        dtype = dtype_here(self.name, self.placement, trust_remote_code=self.trust_remote_code)
         return f"{model_identity(self.name)}, {dtype}"

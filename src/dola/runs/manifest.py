@@ -27,7 +27,7 @@ FIELDS = {
     "top_p": "--top_p",
     "top_k": "--top_k",
     "seed": "--seed",
-    "batch_size": "--batch-size",
+    "batch_size": "--batch-size",  # of results from when it decided what is drawn
     "stop": "the texts that end a completion",
     "attempts": "--retry",
     "code": "the version of dola",

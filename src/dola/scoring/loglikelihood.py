@@ -14,6 +14,8 @@ from dola.models.prefix import rotates_by_length
 from dola.models.probe import probe
 from dola.models.projection import projection_of
 from dola.models.trunk import TappedTrunk
+from dola.models.turns import turn
+from dola.models.vocabulary import check_tokens
 from dola.scoring.queries import Answers, QueryHeads
 from dola.scoring.result import LogLikelihood, Scored
 from dola.scoring.tokens import Request, TokenRequest, tokenize_requests
@@ -36,8 +38,6 @@ def iter_loglikelihood(
 ) -> Iterator[tuple[int, Scored]]:
     """See `LanguageModel.iter_loglikelihood`. What can be refused is refused before the first pass."""
     parts = take_apart(model)
-    if not parts.listed:
-        probe(model, parts)
     resolved = [strategy.resolve(parts.depth) for strategy in strategies]
     if not resolved:
         raise StrategyError("no strategy given: expected at least one to score with")
@@ -46,7 +46,11 @@ def iter_loglikelihood(
     if size < 1:
         raise StrategyError(f"batch_tokens must be at least 1, found {size}")
     context = context_of(model.config)
-    tokens = tokenize_requests(tokenizer, requests, context=context, truncate=truncate)
+    with turn(model):
+        if not parts.listed:
+            probe(model, parts)
+        tokens = tokenize_requests(tokenizer, requests, context=context, truncate=truncate)
+    check_tokens(model, (ids for request in tokens for ids in request.sequences))
     return _score(model, parts, tokens, resolved, Budget(size))
 
 
@@ -57,18 +61,21 @@ def _score(
     strategies: Sequence[Strategy],
     budget: Budget,
 ) -> Iterator[tuple[int, Scored]]:
-    head = ContrastiveHead(projection_of(parts), parts.vocab_size)
-    heads = QueryHeads(head, strategies, parts.depth.num_layers)
-    with TappedTrunk(parts, heads.exits) as trunk:
+    with turn(model):
+        head = ContrastiveHead(projection_of(parts), parts.vocab_size)
+        heads = QueryHeads(model, head, strategies, parts.depth.num_layers)
+        trunk = TappedTrunk(parts, heads.exits)
         walk = walk_for(model, trunk, budget, heads)
-        for window in _windows(requests, budget.size):
-            trie = TokenTrie(shared=not rotates_by_length(model.config))
-            asked = [[trie.add(ids, request.start) for ids in request.sequences] for _, request in window]
+    for window in _windows(requests, budget.size):
+        trie = TokenTrie(shared=not rotates_by_length(model.config))
+        asked = [[trie.add(ids, request.start) for ids in request.sequences] for _, request in window]
+        # A window's time, not the iterator's: whoever takes an item may use the model before the next.
+        with turn(model), trunk:
             heads.begin(trie)
             walk(trie)
             answers = heads.finish()
-            for (index, request), queries in zip(window, asked, strict=True):
-                yield index, _scored(request, queries, strategies, answers)
+        for (index, request), queries in zip(window, asked, strict=True):
+            yield index, _scored(request, queries, strategies, answers)
 
 
 def _windows(requests: Sequence[TokenRequest], tokens: int) -> Iterator[list[tuple[int, TokenRequest]]]:
@@ -92,19 +99,21 @@ def _scored(
         prompt_is_prefix=request.prompt_is_prefix,
         truncated=request.truncated,
         by_strategy=tuple(
-            tuple(
-                _loglikelihood(
-                    strategy, [scores[query] for query in row], [premature[query] for query in row]
-                )
-                for row in queries
-            )
-            for strategy, scores, premature in zip(strategies, answers.scores, answers.premature, strict=True)
+            tuple(_loglikelihood(strategy, number, answers, row) for row in queries)
+            for number, strategy in enumerate(strategies)
         ),
     )
 
 
-def _loglikelihood(strategy: Strategy, scores: list[float], premature: list[int]) -> LogLikelihood:
+def _loglikelihood(
+    strategy: Strategy, number: int, answers: Answers, queries: Sequence[int]
+) -> LogLikelihood:
+    """What the strategy of this number answered to the queries of one continuation."""
+    scores, premature, left_out = (
+        [of_strategy[number][query] for query in queries]
+        for of_strategy in (answers.scores, answers.premature, answers.left_out)
+    )
     layers = None
     if strategy.candidates:
         layers = tuple(strategy.candidates[index] for index in premature)
-    return LogLikelihood(math.fsum(scores), tuple(scores), layers)
+    return LogLikelihood(math.fsum(scores), tuple(scores), layers, sum(left_out))

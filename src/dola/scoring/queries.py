@@ -6,9 +6,12 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
-from dola.head import ContrastiveHead
+from dola.contrast import are_finite
+from dola.head import ContrastiveHead, unusable
 from dola.models.budget import Budget
+from dola.models.numerics import refuse, tally
 from dola.scoring.trie import TokenTrie
 from dola.strategies import Exit, Strategy
 
@@ -22,10 +25,12 @@ _TILE_BYTES = {"cpu": 2 << 20}
 
 @dataclass(frozen=True)
 class Answers:
-    """By strategy and query: scores, and the chosen candidate (-1 where nothing is contrasted)."""
+    """By strategy and query: scores, the chosen candidate (-1 where nothing is contrasted), and how many
+    candidates were left out of the choice."""
 
     scores: list[list[float]]
     premature: list[list[int]]
+    left_out: list[list[int]]
 
 
 class QueryHeads:
@@ -34,7 +39,10 @@ class QueryHeads:
     Every exit that any strategy reads is projected once; a strategy takes its own from among them.
     """
 
-    def __init__(self, head: ContrastiveHead, strategies: Sequence[Strategy], last_layer: int) -> None:
+    def __init__(
+        self, model: PreTrainedModel, head: ContrastiveHead, strategies: Sequence[Strategy], last_layer: int
+    ) -> None:
+        self._model = model
         self._head = head
         self._strategies = strategies
         # The last layer is normed by the trunk, whatever the strategy says of its early exits.
@@ -51,7 +59,7 @@ class QueryHeads:
         self._positions = Budget(_GATHERED)
         self._trie = TokenTrie()
         self._waiting: list[tuple[list[int], Tensor]] = []
-        self._answers = Answers([], [])
+        self._answers = Answers([], [], [])
 
     def begin(self, trie: TokenTrie) -> None:
         """Make ready for the queries of another trie."""
@@ -59,7 +67,9 @@ class QueryHeads:
         self._waiting = []
         count = trie.queries
         self._answers = Answers(
-            [[0.0] * count for _ in self._strategies], [[-1] * count for _ in self._strategies]
+            [[0.0] * count for _ in self._strategies],
+            [[-1] * count for _ in self._strategies],
+            [[0] * count for _ in self._strategies],
         )
 
     def __call__(self, nodes: Sequence[int], hidden: Tensor) -> None:
@@ -97,12 +107,12 @@ class QueryHeads:
                 exits, count, vocabulary = logits.shape
                 tile = _TILE_BYTES.get(logits.device.type, 1 << 62) // (exits * vocabulary * 4) or 1
                 for start in range(0, count, tile):
-                    named = nodes[rows][start : start + tile]
-                    self._contrast(named, logits[:, start : start + tile])
+                    part = slice(start, start + tile)
+                    self._contrast(nodes[rows][part], hidden[:, rows][:, part], logits[:, part])
                 del logits  # before the next are made
 
-    def _contrast(self, nodes: Sequence[int], logits: Tensor) -> None:
-        """Every strategy on the logits `[E, r, V]` of r nodes."""
+    def _contrast(self, nodes: Sequence[int], hidden: Tensor, logits: Tensor) -> None:
+        """Every strategy on the logits `[E, r, V]` of r nodes, whose states are `[E, r, D]`."""
         asked = [
             (row, token, query)
             for row, node in enumerate(nodes)
@@ -110,17 +120,23 @@ class QueryHeads:
         ]
         row, token, query = map(list, zip(*asked, strict=True))
         for (kind, exits), numbers in self._groups.items():
-            *early, mature = (self.exits.index(each) for each in exits)
+            *early, mature = places = [self.exits.index(each) for each in exits]
+            candidates = logits[_neighbours(early)]
             contrasts = kind.contrast_together(
-                [self._strategies[number] for number in numbers], logits[_neighbours(early)], logits[mature]
+                [self._strategies[number] for number in numbers], candidates, logits[mature]
             )
             for number, contrast in zip(numbers, contrasts, strict=True):
+                faults = unusable(contrast, candidates, logits[mature])
+                if bool(faults.any()):
+                    refuse(self._model, exits, tally(are_finite(hidden[places]), faults))
                 scores = contrast.scores
                 if not self._strategies[number].candidates:  # logits: of no meaning until normalised
                     scores = torch.log_softmax(scores, dim=-1)
                 _put(self._answers.scores[number], query, scores[row, token].tolist())
                 if contrast.premature is not None:
                     _put(self._answers.premature[number], query, contrast.premature[row].tolist())
+                if contrast.left_out is not None:
+                    _put(self._answers.left_out[number], query, contrast.left_out[row].tolist())
 
 
 def _neighbours(places: list[int]) -> slice | list[int]:

@@ -12,11 +12,14 @@ class LogLikelihood:
         token_scores: of each token; its log-probability under vanilla, else the strategy's score
             (its `filter_value` for a token that is ruled out).
         premature_layers: the layer that each token was contrasted with; None where nothing is contrasted.
+        left_out: how many candidates, of all tokens together, held NaN or infinity and were left out of the
+            choice of that layer.
     """
 
     score: float
     token_scores: tuple[float, ...]
     premature_layers: tuple[int, ...] | None
+    left_out: int = 0
 
     @property
     def tokens(self) -> int:

@@ -1,0 +1,76 @@
+"""Whether a tokenizer's tokens are the model's: an embedding that is not there is an index error inside a
+model on the CPU, and on CUDA a device that no longer answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from torch import nn
+from transformers import PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from dola.errors import ModelError
+
+
+def embedded_tokens(model: PreTrainedModel) -> int:
+    """How many tokens the model has embeddings for."""
+    embedding: nn.Module = model.get_input_embeddings()
+    count: int = getattr(embedding, "num_embeddings", None) or next(embedding.parameters()).shape[0]
+    return count
+
+
+def check_tokens(model: PreTrainedModel, rows: Iterable[Sequence[int]]) -> None:
+    """See that the model has an embedding for every token of the rows.
+
+    Raises:
+        ModelError: it has none for one of them.
+    """
+    known = embedded_tokens(model)
+    for row in rows:
+        for token in (min(row, default=0), max(row, default=0)):
+            if not 0 <= token < known:
+                raise ModelError(
+                    f"the text has token {token}, and the model has embeddings for {known} tokens (0 to"
+                    f" {known - 1}): the tokenizer is another model's, or tokens were added to it alone"
+                )
+
+
+def pad_with_known(model: PreTrainedModel, tokenizer: Tokenizer) -> None:
+    """Give the tokenizer a padding token that the model has; any will do: what is padded is masked.
+
+    Raises:
+        ModelError: the tokenizer has no token that the model has.
+    """
+    known = embedded_tokens(model)
+    if tokenizer.pad_token is not None and _is_known(tokenizer.pad_token_id, known):
+        return
+    tried = (tokenizer.eos_token_id, *range(known))
+    # A gap in the tokenizer has no text, whatever the host's types say.
+    found = (str(tokenizer.convert_ids_to_tokens(token) or "") for token in tried if _is_known(token, known))
+    token = next(filter(None, found), None)
+    if token is None:
+        raise ModelError(
+            f"the tokenizer has none of the {known} tokens that the model has embeddings for: it is another's"
+        )
+    tokenizer.pad_token = token
+
+
+def _is_known(token: int | None, known: int) -> bool:
+    return token is not None and 0 <= token < known
+
+
+def check_ends(model: PreTrainedModel, name: str) -> None:
+    """See that a generated text can end: that one of the tokens that are to end it is the model's.
+
+    Raises:
+        ModelError: all of them lie behind the vocabulary.
+    """
+    settings = getattr(model, "generation_config", None)
+    found = getattr(settings, "eos_token_id", None)
+    ends = [found] if isinstance(found, int) else list(found or ())
+    known = embedded_tokens(model)
+    if ends and all(isinstance(end, int) and end >= known for end in ends):
+        raise ModelError(
+            f"eos_token_id of {name} is {found}, and the model has {known} tokens (0 to {known - 1}): no text"
+            " would end; set it in generation_config.json (or config.json) to the token that ends one"
+        )
