@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from unittest import mock
 
-from dola.hosts.generation import Generation
+from dola.hosts.transformers.generation import Generation
 from dola.strategies import Depth, Strategy
 
 DEPTH = Depth(num_layers=8, tied_embeddings=False)

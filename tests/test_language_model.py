@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dola
-from dola.hosts.stopping import StopStrings, cut_at_stop
-from dola.hosts.streaming import CallbackStreamer
+from dola.hosts.transformers.stopping import StopStrings, cut_at_stop
+from dola.hosts.transformers.streaming import CallbackStreamer
 from tiny_language_model import byte_tokenizer, tiny_language_model
 
 PROMPTS = ("The sun", "A much longer prompt, so that rows are padded", "x")

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from dola.hosts.batches import iter_generate
-from dola.hosts.chat_template import render_chat
-from dola.hosts.generation import Generation, generate
-from dola.hosts.settings import GenerationSettings
+from dola.hosts.transformers.batches import iter_generate
+from dola.hosts.transformers.chat_template import render_chat
+from dola.hosts.transformers.generation import Generation, generate
+from dola.hosts.transformers.settings import GenerationSettings
 from dola.models.loading import find_source, load_depth, load_model
 from dola.models.parts import depth_of
 from dola.models.placement import Placement

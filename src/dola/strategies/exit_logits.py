@@ -72,6 +72,11 @@ class ExitLogits:
         found: _T = self._made[key]
         return found
 
+    def release(self) -> None:
+        """Let go of all of it: nothing outlives its tile, whoever still holds this."""
+        self._made.clear()
+        self._logits = self._logits.new_empty(len(self._places), 0, self._logits.shape[-1])
+
     def at(self, rows: Tensor) -> "ExitLogits":
         """The same for some of the positions, by their index `[r]`."""
         return ExitLogits(self._logits[:, rows], self.reads)

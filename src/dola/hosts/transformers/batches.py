@@ -7,10 +7,10 @@ from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from dola.errors import ModelError, StrategyError
-from dola.hosts.generation import Generation, generate_batch, refuse_attached
-from dola.hosts.prompts import Prompt, common_prefix, of_one_length, read_prompts
-from dola.hosts.sampling import seeded
-from dola.hosts.settings import GenerationSettings
+from dola.hosts.transformers.generation import Generation, generate_batch, refuse_attached
+from dola.hosts.transformers.prompts import Prompt, common_prefix, of_one_length, read_prompts
+from dola.hosts.transformers.sampling import seeded
+from dola.hosts.transformers.settings import GenerationSettings
 from dola.models.budget import Budget
 from dola.models.padding import can_pad
 from dola.models.parts import context_of, take_apart

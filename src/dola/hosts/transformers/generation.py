@@ -11,15 +11,15 @@ from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel, Sto
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from dola.errors import ModelError, StrategyError
-from dola.hosts.penalty import RowPenalty
-from dola.hosts.prompts import Prompt, left_padded, of_one_length, read_prompts
-from dola.hosts.recording import ChosenTokens, StepRecord, StepScores
-from dola.hosts.sampling import RowSampler, seed_of, seeded
-from dola.hosts.settings import GenerationSettings
-from dola.hosts.stopping import StopStrings, cut_at_stop
-from dola.hosts.streaming import CallbackStreamer
+from dola.hosts.transformers.penalty import RowPenalty
+from dola.hosts.transformers.prompts import Prompt, left_padded, of_one_length, read_prompts
+from dola.hosts.transformers.recording import ChosenTokens, StepRecord, StepScores
+from dola.hosts.transformers.sampling import RowSampler, seed_of, seeded
+from dola.hosts.transformers.settings import GenerationSettings
+from dola.hosts.transformers.stopping import StopStrings, cut_at_stop
+from dola.hosts.transformers.streaming import CallbackStreamer
 from dola.hosts.transformers import Attachment, attached
-from dola.hosts.watch import watched_host
+from dola.hosts.transformers.watch import watched_host
 from dola.models.padding import can_pad
 from dola.models.parts import context_of, input_device
 from dola.models.prefix import Prefix
