@@ -8,7 +8,7 @@ import dola
 
 SIGNATURES = {
     "Attachment": "(model, strategy)",
-    "Contrast": "(scores, premature=None, divergence=None)",
+    "Contrast": "(scores, premature=None, divergence=None, left_out=None)",
     "DataError": "(message, *, path=None, line=None, column=None)",
     "Depth": "(num_layers, tied_embeddings)",
     "DoLa": "(candidate_premature_layers, *, mature_layer=None, alpha=0.1, early_exit_norm=None,"
@@ -18,12 +18,13 @@ SIGNATURES = {
     "DolaError": None,
     "Exit": "(layer, norm)",
     "Generation": "(prompt, text, token_ids, scores, premature_layers, finish_reason, raw_text,"
-    " prompt_tokens)",
+    " prompt_tokens, left_out=0)",
     "LanguageModel": "(model, tokenizer, name='')",
     "JudgeError": None,
     "LayerError": None,
     "MissingExtraError": "(feature, extra)",
     "ModelError": None,
+    "NumericsError": None,
     "RunError": None,
     "Strategy": "()",
     "StrategyError": None,

@@ -46,8 +46,11 @@ def layers_table(tokens: Sequence[TokenTrace], console: Console) -> RenderableTy
             nats(token.divergence[token.premature_layer or 0]),
             _bars(token, width, console),
         )
-    note = "Bars: each candidate layer's divergence from the last layer; the tallest was contrasted."
-    return Group(table, Text(note, style="dim"))
+    notes = ["Bars: each candidate layer's divergence from the last layer; the tallest was contrasted."]
+    left_out = sum(math.isnan(divergence) for token in tokens for divergence in token.divergence.values())
+    if left_out:
+        notes.append(f"{left_out:,} candidate exits held NaN or infinity and were left out of the choice.")
+    return Group(table, *(Text(note, style="dim") for note in notes))
 
 
 def layers_strip(tokens: Sequence[TokenTrace], width: int) -> RenderableType:
@@ -106,7 +109,8 @@ def _cell_width(cell: Sequence[str]) -> int:
 def _bars(token: TokenTrace, width: int, console: Console) -> Text:
     """A bar a candidate, on the scale of this token's largest divergence."""
     bars = _ASCII_BARS if console.options.ascii_only else _BARS
-    largest = max(token.divergence.values(), default=0.0)
+    finite = [divergence for divergence in token.divergence.values() if math.isfinite(divergence)]
+    largest = max(finite, default=0.0)
     text = Text()
     for layer, divergence in token.divergence.items():
         share = divergence / largest if largest > 0 and math.isfinite(divergence) else 0.0

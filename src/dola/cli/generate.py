@@ -71,7 +71,8 @@ def generate(
 
     The text alone goes to standard output, as it is generated. With several prompts or strategies each text
     gets a heading; with --json each is an object with the keys prompt, strategy, text, token_ids, scores,
-    premature_layers, finish_reason, raw_text and prompt_tokens.
+    premature_layers, finish_reason, raw_text and prompt_tokens; where candidate layers held NaN or infinity,
+    left_out too: how many were left out of the choice.
     """
     if as_json and explain:
         raise click.UsageError("--explain is for people: with --json the layers stand in premature_layers")
@@ -109,6 +110,8 @@ def _write_json(
         record = {"prompt": asked.prompt, "strategy": str(strategy)} | {
             key: value for key, value in asdict(generation).items() if key != "prompt"
         }
+        if not generation.left_out:
+            del record["left_out"]
         # JSON has no word for what is not a finite number.
         record["scores"] = [score if math.isfinite(score) else None for score in generation.scores]
         click.echo(json.dumps(record, ensure_ascii=False))

@@ -112,16 +112,16 @@ def _cosines(exits: Tensor, mature: Tensor, tokens: Tensor) -> Tensor:
     ids = tokens.expand(len(exits), *tokens.shape)
     p = torch.softmax(exits, -1)
     d = torch.sub(exits, mature).nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
-    length: Tensor = torch.linalg.vector_norm(d, dim=-1, keepdim=True)
+    length = torch.linalg.vector_norm(d, dim=-1, keepdim=True)
     p_i, d_i = p.gather(-1, ids), d.gather(-1, ids)
     p.scatter_(-1, ids, 0.0)
-    squares: Tensor = torch.linalg.vector_norm(p, dim=-1, keepdim=True).square_()
+    squares = torch.linalg.vector_norm(p, dim=-1, keepdim=True).square_()
     products = p.mul_(d).sum(-1, keepdim=True)
-    squares_of_others, products_of_others = _sums_of_the_others(torch.stack([p_i * p_i, p_i * d_i]))
+    others = _sums_of_the_others(torch.stack([p_i * p_i, p_i * d_i]))
     p_i -= 1.0
-    gradient = (squares_of_others + squares + p_i * p_i).sqrt_()
-    agreement = products_of_others + products + p_i * d_i
-    return agreement / gradient.clamp_(min=_SHORTEST) / length.clamp_(min=_SHORTEST)
+    gradient = (others[0] + squares + p_i * p_i).sqrt_()
+    agreement: Tensor = others[1] + products + p_i * d_i
+    return agreement.div_(gradient.clamp_(min=_SHORTEST)).div_(length.clamp_(min=_SHORTEST))
 
 
 def _sums_of_the_others(values: Tensor) -> Tensor:

@@ -66,6 +66,10 @@ def notes_of(ours: Mapping[str, Any]) -> list[str]:
         notes.append(
             f"Only {counts['examples']} of the data's {ours['settings']['data_rows']} rows are in it."
         )
+    if counts.get("left_out"):
+        notes.append(
+            f"{counts['left_out']:,} candidate exits held NaN or infinity and were left out of the choice."
+        )
     return notes + (_of_completions(ours) if is_generation(ours) else _of_scores(ours))
 
 

@@ -21,6 +21,7 @@ class Completion:
         tokens: how many were generated.
         finish_reason: `stop` (end of sequence or a stop string) or `length`.
         layers: how many tokens each premature layer was chosen for; None: not contrasted.
+        left_out: candidates that held NaN or infinity and were left out of that choice.
         seconds: waited for it after the one before it. Rows of a batch come together, so only sums of these
             mean something. None where the executor does not know.
     """
@@ -32,6 +33,7 @@ class Completion:
     finish_reason: str
     layers: dict[str, int] | None
     seconds: float | None
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class GenerationRecord:
 
     Attributes:
         strategy: its place among those that generate.
-        layers: of all attempts, as the released script counts; everything else is of the last one.
+        layers, left_out: of all attempts, as the released script counts; everything else is of the last one.
         attempts: how often it was generated: more than once only with `--retry`.
     """
 
@@ -54,6 +56,7 @@ class GenerationRecord:
     layers: dict[str, int] | None
     attempts: int
     seconds: float | None
+    left_out: int = 0
 
     @property
     def key(self) -> tuple[int, int]:
@@ -77,6 +80,7 @@ class GenerationRecord:
             layers=None if layers is None else {str(layer): int(count) for layer, count in layers.items()},
             attempts=int(found["attempts"]),
             seconds=None if seconds is None else float(seconds),
+            left_out=int(found.get("left_out", 0)),
         )
 
 

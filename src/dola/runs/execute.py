@@ -78,6 +78,7 @@ def _record(index: int, scored: Scored) -> Record:
         truncated=scored.truncated,
         scores=tuple(tuple(one.score for one in each) for each in scored.by_strategy),
         layers=tuple(_layer_counts(each) for each in scored.by_strategy),
+        left_out=sum(one.left_out for each in scored.by_strategy for one in each),
     )
 
 

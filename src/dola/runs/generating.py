@@ -111,15 +111,17 @@ def _generated(
 ) -> Iterator[GenerationRecord]:
     """The completions of these places in the plan, each once its last attempt is made."""
     layers: dict[int, LayerCounts | None] = {}
+    left_out = Counter[int]()
     for attempt in range(plan.attempts):
         again = []
         for at, made in _attempted(plan, executor, strategy, left, attempt):
             layers[at] = added_layers([layers[at], made.layers]) if at in layers else made.layers
+            left_out[at] += made.left_out
             example = plan.examples[at]
             if attempt + 1 < plan.attempts and plan.task.judge(example, made.raw, made.text).retry:
                 again.append(at)
                 continue
-            made = replace(made, layers=layers[at])
+            made = replace(made, layers=layers[at], left_out=left_out[at])
             yield GenerationRecord.of(example.index, strategy, made, attempts=attempt + 1)
         left = sorted(again)
 
@@ -171,4 +173,5 @@ def _completion(generation: Generation, seconds: float) -> Completion:
         finish_reason=generation.finish_reason,
         layers=None if counts is None else {str(layer): counts[layer] for layer in sorted(counts)},
         seconds=seconds,
+        left_out=generation.left_out,
     )

@@ -9,7 +9,7 @@ from typing import Any
 from dola.runs.completions import GenerationRecord
 from dola.runs.generation_plan import GenerationPlan
 from dola.runs.layer_counts import added_layers
-from dola.runs.measured import Measured, MeasuredRow, Speed
+from dola.runs.measured import Measured, MeasuredRow, Speed, left_out_of
 from dola.runs.summary import Summary, summarise
 from dola.runs.variants import Lineup
 from dola.tasks.base import GenerationTask, Judged
@@ -107,6 +107,7 @@ def _counts(outcomes: Sequence[Outcome]) -> dict[str, int]:
         "no_answer": sum(one.answer is None and bool(one.measures) for one in judged),
         "length": sum(record.finish_reason == "length" for record in records),
         "retried": sum(record.attempts > 1 for record in records),
+        **left_out_of(records),
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from dola.runs.completions import GenerationRecord
 from dola.runs.layer_counts import added_layers
 from dola.runs.plan import Plan
 from dola.runs.records import Record
@@ -60,7 +61,8 @@ class Measured:
         binary: the metrics that are 0 or 1 for every example.
         layers: of each strategy scored, tokens by premature layer; None where nothing is contrasted.
         examples: as the task describes them, each answer with its `tokens`; and `scores[strategy][answer]`.
-        counts: answers whose prompt's tokens are no prefix, examples cut on the left, and the like.
+        counts: answers whose prompt's tokens are no prefix, examples cut on the left, and the like; where any
+            were, also how many candidates were `left_out` of the choice of a layer.
         speeds: of each strategy, where strategies generate; empty where they score.
     """
 
@@ -104,8 +106,15 @@ def measure(plan: Plan, lineup: Lineup, records: Mapping[int, Record], *, seed: 
             "answers": sum(len(record.tokens) for record in made),
             "prompt_not_prefix": sum(not is_prefix for record in made for is_prefix in record.prefix),
             "truncated": sum(record.truncated > 0 for record in made),
+            **left_out_of(made),
         },
     )
+
+
+def left_out_of(records: Sequence[Record | GenerationRecord]) -> dict[str, int]:
+    """How many candidates were left out of the choice of a layer, where any were."""
+    left_out = sum(record.left_out for record in records)
+    return {"left_out": left_out} if left_out else {}
 
 
 def scores_of(row: Row, record: Record) -> Sequence[float]:

@@ -124,7 +124,10 @@ def _joined(shards: Sequence[Measured]) -> Measured:
         ),
         layers=tuple(added_layers(each) for each in zip(*(shard.layers for shard in shards), strict=True)),
         examples=tuple(example for shard in shards for example in shard.examples),
-        counts={name: sum(shard.counts[name] for shard in shards) for name in shards[0].counts},
+        counts={
+            name: sum(shard.counts.get(name, 0) for shard in shards)
+            for name in dict.fromkeys(name for shard in shards for name in shard.counts)
+        },
         speeds=tuple(_joined_speed(each) for each in zip(*(shard.speeds for shard in shards), strict=True)),
     )
 

@@ -23,6 +23,8 @@ class Record:
         truncated: prompt tokens that were cut on the left.
         scores: `[strategy][continuation]`, sums of token scores.
         layers: of each strategy, how many tokens each premature layer was chosen for; None: not contrasted.
+        left_out: candidates that held NaN or infinity and were left out of that choice, all strategies
+            together. Records of earlier versions lack it.
     """
 
     index: int
@@ -31,6 +33,7 @@ class Record:
     truncated: int
     scores: tuple[tuple[float, ...], ...]
     layers: tuple[dict[str, int] | None, ...]
+    left_out: int = 0
 
     @property
     def key(self) -> int:
@@ -45,6 +48,7 @@ class Record:
             truncated=int(found["truncated"]),
             scores=tuple(tuple(scores) for scores in found["scores"]),
             layers=tuple(found["layers"]),
+            left_out=int(found.get("left_out", 0)),
         )
 
 

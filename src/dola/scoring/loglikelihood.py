@@ -109,11 +109,9 @@ def _loglikelihood(
     strategy: Strategy, number: int, answers: Answers, queries: Sequence[int]
 ) -> LogLikelihood:
     """What the strategy of this number answered to the queries of one continuation."""
-    scores, premature, left_out = (
-        [of_strategy[number][query] for query in queries]
-        for of_strategy in (answers.scores, answers.premature, answers.left_out)
-    )
+    scores = tuple(answers.scores[number][query] for query in queries)
     layers = None
     if strategy.candidates:
-        layers = tuple(strategy.candidates[index] for index in premature)
-    return LogLikelihood(math.fsum(scores), tuple(scores), layers, sum(left_out))
+        layers = tuple(strategy.candidates[answers.premature[number][query]] for query in queries)
+    left_out = sum(answers.left_out[number][query] for query in queries)
+    return LogLikelihood(math.fsum(scores), scores, layers, left_out)
