@@ -17,7 +17,7 @@ from dola.scoring.loglikelihood import iter_loglikelihood
 from dola.scoring.result import Scored
 from dola.scoring.tokens import Request
 from dola.scoring.trace import Trace, trace_text
-from dola.strategies import Depth, Strategy, Vanilla
+from dola.strategies import OWN, Depth, Depths, Strategy, Vanilla, resolve_strategy
 
 __all__ = ["Generation", "LanguageModel", "Trace", "depth_of_model", "load"]
 
@@ -42,6 +42,7 @@ class LanguageModel:
         self.tokenizer = tokenizer
         self.name = name or model.config.name_or_path
         self.depth: Depth = depth_of(model.config)
+        self.depths: Depths = {OWN: self.depth}
         pad_with_known(model, tokenizer)
 
     def generate(
@@ -98,7 +99,9 @@ class LanguageModel:
             prompt_lookup_num_tokens=prompt_lookup_num_tokens,
         )
         rows = [prompts] if isinstance(prompts, str) else list(prompts)
-        return generate(self.model, self.tokenizer, rows, strategy.resolve(self.depth), settings, on_text)
+        return generate(
+            self.model, self.tokenizer, rows, resolve_strategy(strategy, self.depths), settings, on_text
+        )
 
     def iter_generate(
         self,
@@ -153,7 +156,7 @@ class LanguageModel:
             seed=seed,
             prompt_lookup_num_tokens=prompt_lookup_num_tokens,
         )
-        resolved = strategy.resolve(self.depth)
+        resolved = resolve_strategy(strategy, self.depths)
         return iter_generate(self.model, self.tokenizer, list(prompts), resolved, settings, batch_size)
 
     def trace(

@@ -122,7 +122,7 @@ class Session:
         return self.lm.chat_prompt([*system, *turns])
 
     def _obey(self, command: str, rest: str) -> None:
-        from dola.strategies import Vanilla, parse_strategy
+        from dola.strategies import Vanilla, parse_strategy, resolve_strategy
 
         if command == "/reset":
             self.turns.clear()
@@ -136,7 +136,7 @@ class Session:
             click.echo(f"answering with {self.strategies_named()}", err=True)
         elif command == "/layers" and rest:
             chosen = parse_strategy(rest)
-            chosen.resolve(self.lm.depth)
+            resolve_strategy(chosen, self.lm.depths)
             self.strategies = (chosen,)
             click.echo(f"answering with {self.strategies_named()}", err=True)
         elif command == "/layers":

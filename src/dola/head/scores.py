@@ -25,9 +25,7 @@ class Scores(NamedTuple):
     unusable: Tensor
 
 
-def unusable(
-    strategy: ResolvedStrategy, contrast: Contrast, tile: ExitLogits, states: Tensor
-) -> Tensor:
+def unusable(strategy: ResolvedStrategy, contrast: Contrast, tile: ExitLogits, states: Tensor) -> Tensor:
     """Where a strategy's scores are none, and which of the exits are to blame for it.
 
     Args:

@@ -10,6 +10,7 @@ from dola.strategies.base import (
 )
 from dola.strategies.dola import DoLa, DoLaStatic
 from dola.strategies.exit_logits import ExitLogits
+from dola.strategies.label import strategy_label
 from dola.strategies.parse import parse_named, parse_strategy
 from dola.strategies.reads import OWN, Depth, Depths, Exit, Read, all_reads, exits_of
 from dola.strategies.registry import find_strategy
@@ -36,4 +37,5 @@ __all__ = [
     "parse_strategy",
     "resolve_all",
     "resolve_strategy",
+    "strategy_label",
 ]

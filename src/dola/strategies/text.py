@@ -192,7 +192,7 @@ def _in_words(kind: object) -> str:
         str: "a word",
         type(None): "none",
     }
-    words = []
+    words: list[str] = []
     for option in _options(kind):
         if typing.get_origin(option) is typing.Literal:
             words += map(str, typing.get_args(option))

@@ -10,7 +10,6 @@ from torch import Tensor
 from transformers import LogitsProcessorList, PreTrainedModel
 
 from dola.errors import ModelError, StrategyError
-from dola.head import ContrastiveHead
 from dola.hosts.transformers.plug import Plug, Socket
 from dola.hosts.transformers.processors import for_contrast
 from dola.hosts.transformers.watch import Watch

@@ -17,7 +17,7 @@ from dola.models.parts import context_of, take_apart
 from dola.models.prefix import Prefix, can_share_prefixes
 from dola.models.turns import turn
 from dola.models.vocabulary import check_tokens
-from dola.strategies import Strategy
+from dola.strategies import ResolvedStrategy
 
 # Prompts in one batch, where the caller does not say.
 _BATCH_SIZE = {"cpu": 8, "cuda": 32}
@@ -32,7 +32,7 @@ class _Call:
 
     model: PreTrainedModel
     tokenizer: Tokenizer
-    strategy: Strategy
+    strategy: ResolvedStrategy
     settings: GenerationSettings
 
 
@@ -40,7 +40,7 @@ def iter_generate(
     model: PreTrainedModel,
     tokenizer: Tokenizer,
     prompts: Sequence[str],
-    strategy: Strategy,
+    strategy: ResolvedStrategy,
     settings: GenerationSettings,
     batch_size: int | None,
 ) -> Iterator[tuple[int, Generation]]:
