@@ -11,7 +11,7 @@ import click
 
 from dola.cli.generation_options import DecodingOptions, GenerationOutput
 from dola.cli.loading import load_for, tell
-from dola.cli.measuring import TITLES, Strategies, command_line, depth_for, dtype_for
+from dola.cli.measuring import TITLES, Strategies, command_line, depth_for, dtype_for, with_numbers
 from dola.cli.options import ModelOptions
 from dola.cli.progress import GenerationMeans, Running
 from dola.cli.scoring_options import RowOptions

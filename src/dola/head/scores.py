@@ -16,8 +16,8 @@ class Scores(NamedTuple):
 
     Attributes:
         finite: whether each exit's state is, bool `[E, ...]`.
-        unusable: where there is nothing to score by, and which exits are to blame for it, bool `[E, ...]`; all
-            False at every position that is as it should be.
+        unusable: where there is nothing to score by, and which exits are to blame for it, bool `[E, ...]`;
+            all False at every position that is as it should be.
     """
 
     contrast: Contrast

@@ -162,7 +162,7 @@ def _explain(
 
 
 def _by_place(detail: Tensor, targets: Tensor, part: _Part) -> Sequence[float | dict[int, float]]:
-    """A detail, place by place: `[r]`, `[K, r]` of the candidates, or `[r, V]`, of which the target's counts."""
+    """A detail by place: `[r]`, `[K, r]` of the candidates, or `[r, V]`, of which the target's counts."""
     if detail.ndim == 1:
         return [float(value) for value in detail.tolist()]
     if detail.shape == part.contrast.scores.shape:

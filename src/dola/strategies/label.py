@@ -11,7 +11,7 @@ from dola.strategies.vanilla import Vanilla
 
 def strategy_label(strategy: Strategy, task: str) -> str:
     """The shorter of two: the text form, and what differs from the settings of the strategy's own released
-    code for the task, as in `high (released)` or `high (released, alpha=0.2)`. Plain decoding is `vanilla`."""
+    code for the task, as in `high (released)` or `high (released, alpha=0.2)`. Plain decoding: `vanilla`."""
     if type(strategy) is Vanilla:
         return "vanilla"
     text, layers = str(strategy), strategy.layers_text()

@@ -104,8 +104,8 @@ class Attachment:
                 ) from None
         if positions[0] % count:
             raise StrategyError(
-                f"{count} strategies for a batch of {positions[0]} rows: expected one for each row (or for the"
-                " beams of each), or an index of the positions in attachment.which"
+                f"{count} strategies for a batch of {positions[0]} rows: expected one for each row (or for"
+                " the beams of each), or an index of the positions in attachment.which"
             )
         rows = torch.arange(positions[0], device=hidden.device) // (positions[0] // count)
         return rows.view(-1, *[1] * (len(positions) - 1)).expand(positions)
@@ -144,9 +144,10 @@ def attach(model: PreTrainedModel, strategy: Strategy | Sequence[Strategy]) -> A
             model.generate(**inputs, max_new_tokens=64)
 
     Its logits are then the strategy's scores `[B, T, V]` in float32; tokens that are ruled out lie finitely
-    below all others. The weights are not touched. With a list of strategies each row of the batch has
-    its own; `Attachment.which` gives one to each position. One attachment at a time, and for one thread: while it is attached, the model's own calls are not kept apart (those of `LanguageModel` are, and refuse to generate
-    meanwhile). `generate` refuses `guidance_scale` while a contrasting strategy is attached.
+    below all others. The weights are not touched. With a list of strategies each row of the batch has its
+    own; `Attachment.which` gives one to each position. One attachment at a time, and for one thread: while it
+    is attached, the model's own calls are not kept apart (those of `LanguageModel` are, and refuse to
+    generate meanwhile). `generate` refuses `guidance_scale` while a contrasting strategy is attached.
 
     Where NaN, +inf or a row of nothing but -inf is read, padding aside, the forward pass raises
     NumericsError; on CUDA, so that nothing waits, the next pass or `detach` does. A candidate of `DoLa` is
