@@ -86,7 +86,8 @@ class ContrastiveHead:
             which: of each position the strategy, an index `[...]`; None: they all have the first.
 
         Returns:
-            Scores `[..., V]` in float32 with the chosen layers `[...]`, and of a single strategy its details. With several, a position without a premature layer has -1.
+            Scores `[..., V]` in float32 with the chosen layers `[...]`, and of a single strategy its details.
+            With several, a position without a premature layer has -1.
         """
         exits, *positions, width = hidden.shape
         flat = hidden.reshape(exits, -1, width)
