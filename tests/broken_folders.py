@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gguf import GGUFWriter
 from safetensors.torch import load_file, save_file
+from tokenizers import pre_tokenizers
 
 from tiny_language_model import byte_tokenizer
 from tiny_models import tiny_model
@@ -123,3 +125,56 @@ def other_tokens(shift: int) -> Damage:
         (folder / "tokenizer.json").write_text(json.dumps(found))
 
     return damage
+
+
+_GGUF_NAMES = {
+    "model.embed_tokens": "token_embd",
+    "model.norm": "output_norm",
+    "lm_head": "output",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+    "model.layers": "blk",
+}
+
+
+def save_gguf(
+    path: Path, *, without: tuple[str, ...] = (), cut: str = "", layers: int = 4, length: float = 1.0
+) -> None:
+    """The same tiny model as a GGUF file in float32: without some tensors, one of them a row shorter, with
+    another number of layers in its settings, or no more than a share of the file."""
+    tokens = [*sorted(pre_tokenizers.ByteLevel.alphabet()), "<pad>", "</s>", "<s>"]
+    tokens[200] = "ab"  # the one that the merge makes
+    writer = GGUFWriter(path, "llama")
+    writer.add_block_count(layers)
+    writer.add_context_length(128)
+    writer.add_embedding_length(32)
+    writer.add_feed_forward_length(64)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(2)
+    writer.add_layer_norm_rms_eps(1e-6)
+    writer.add_rope_dimension_count(8)
+    writer.add_vocab_size(len(tokens))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([1] * 256 + [3] * 3)
+    writer.add_token_merges(["a b"])
+    writer.add_bos_token_id(258)
+    writer.add_eos_token_id(257)
+    for name, tensor in tiny_model("llama", vocab_size=len(tokens)).state_dict().items():
+        for theirs, own in _GGUF_NAMES.items():
+            name = name.replace(theirs, own)
+        if name not in without:
+            writer.add_tensor(name, tensor.numpy()[: -1 if name == cut else None].copy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * length)])

@@ -76,6 +76,7 @@ def fake_generator(lm: FakeLanguageModel | None = None) -> mock._patch:
         "dola.cli.generating",
         load_for=lambda options, strategies: made,
         depth_for=lambda options: DEPTH,
+        dtype_for=lambda options: options.dtype or "float32",
         model_identity=lambda name: f"name {name}",
     )
 

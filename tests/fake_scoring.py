@@ -57,6 +57,7 @@ def fake_model() -> mock._patch:
         "dola.cli.measuring",
         load_for=lambda options, strategies: FakeLanguageModel(),
         depth_for=lambda options: DEPTH,
+        dtype_for=lambda options: options.dtype or "float32",
         model_identity=lambda name: f"name {name}",
     )
 

@@ -19,6 +19,7 @@ from dola.runs.variants import line_up
 from dola.strategies import DoLa, Vanilla
 from dola.tasks.prompts import load_demonstrations
 from dola.tasks.strqa import StrategyQA
+from dola.tasks.subset import Shard
 from dola.tasks.vicuna import Vicuna
 from fake_completions import FakeLanguageModel
 from tiny_language_model import tiny_language_model
@@ -132,6 +133,38 @@ def test_an_attempt_draws_otherwise_than_the_one_before() -> None:
     assert seeds[0] == 42
     assert len(set(seeds)) == 3
     assert seeds[:3] == seeds[3:]
+
+
+def test_a_prompt_that_is_there_twice_is_drawn_twice_also_when_a_run_is_gone_on_with() -> None:
+    made = plan(decoding=SAMPLED)
+    prompts, copies = made.prompts, made.copies
+    assert set(copies) == {0}
+    made = replace(made, prompts=(prompts[0], *prompts[:-1]), copies=(0, 1, *copies[2:]))
+    whole, rest = Scripted(), Scripted()
+    generate_missing(made, whole, InMemory())
+    done = InMemory()
+    done.done = {(made.examples[0].index, 0): None}
+    generate_missing(made, rest, done)
+
+    def seeds(executor: Scripted, prompt: str) -> list[int | None]:
+        drawn = [each for each in executor.batches if each.strategy == 0]
+        return [each.decoding.seed for each in drawn for one in each.prompts if one == prompt]
+
+    first, second = seeds(whole, prompts[0])
+    assert first == 42 != second
+    assert seeds(rest, prompts[0]) == [second]
+
+
+def test_which_copy_of_a_prompt_a_row_is_does_not_depend_on_what_part_of_the_data_is_generated() -> None:
+    task = StrategyQA(load_demonstrations("strqa", DATA / "prompts"))
+    data = task.load(DATA / "strategyqa")
+    twice = replace(data, examples=(*data.examples, replace(data.examples[0], index=99)))
+    config = GenerationConfig("model", "float32", ("-1",), (1.0,), SAMPLED, Selection())
+    assert make_generation_plan(task, twice, config).copies[-1] == 1
+    count = len(twice.examples)
+    last = replace(config, selection=Selection(Shard(count - 1, count)))
+    assert make_generation_plan(task, twice, last).copies == (1,)
+    assert set(make_generation_plan(task, twice, replace(config, decoding=Decoding(4))).copies) == {0}
 
 
 def test_a_shuffled_prompt_is_another_one_at_each_attempt() -> None:

@@ -260,7 +260,9 @@ def test_an_interrupted_training_leaves_no_judge_and_goes_on_to_the_same_one(
     with pytest.raises(RunError, match="other settings"):
         train_tiny(tiny, tmp_path / "one", replace(settings, rank=4))
     train_tiny(tiny, tmp_path / "one", settings)
+    before = random.getstate(), torch.get_rng_state().tolist()
     train_tiny(tiny, tmp_path / "two", settings)
+    assert (random.getstate(), torch.get_rng_state().tolist()) == before  # a seed is the training's alone
     one, two = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("one", "two"))
     assert one.keys() == two.keys()
     for name, weight in two.items():

@@ -21,6 +21,7 @@ from broken_folders import (
     header,
     nested,
     other_tokens,
+    save_gguf,
     save_whole,
     saved_with_torch,
     sharded,
@@ -453,3 +454,33 @@ def test_a_whole_checkpoint_of_any_architecture_is_loaded(tmp_path: Path, model_
     assert all(torch.equal(found[key], value) for key, value in model.state_dict().items())
     kept = json.loads((tmp_path / "config.json").read_text())
     assert kept["model_type"] == model_type
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"without": ("blk.1.attn_q.weight",)}, "lacks model.layers.1.self_attn.q_proj.weight"),
+        ({"without": ("output_norm.weight",)}, "lacks model.norm.weight"),
+        ({"without": ("output.weight", "token_embd.weight")}, "lacks lm_head.weight, model.embed_tokens"),
+        ({"cut": "blk.1.ffn_up.weight"}, r"up_proj.weight \(found \[63, 32\], expected"),
+        ({"layers": 5}, "lacks model.layers.4."),
+        ({"layers": 10**9}, "describes a model of more than"),
+        ({"length": 0.9}, "cannot load"),
+        ({"length": 0.00001}, "does not start"),
+    ],
+)
+def test_a_gguf_file_that_is_not_whole_is_refused_by_the_weights_names(
+    tmp_path: Path, settings: dict[str, Any], words: str
+) -> None:
+    save_gguf(tmp_path / "model.gguf", **settings)
+    with pytest.raises(dola.ModelError, match=words) as refused:
+        load(tmp_path / "model.gguf")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_whole_gguf_file_is_loaded_a_tied_one_too(tmp_path: Path) -> None:
+    save_gguf(tmp_path / "model.gguf")
+    expected = tiny_model("llama", vocab_size=259).get_input_embeddings().weight
+    assert torch.equal(load(tmp_path / "model.gguf").model.get_input_embeddings().weight, expected)
+    save_gguf(tmp_path / "tied.gguf", without=("output.weight",))
+    assert torch.equal(load(tmp_path / "tied.gguf").model.lm_head.weight, expected)

@@ -147,8 +147,8 @@ def _offloaded(model: PreTrainedModel) -> bool:
 
 def _refused(name: str, what: str, keys: list[str]) -> ModelError:
     return ModelError(
-        f"the checkpoint of {name} {what} {_some(keys)}: config.json and weights do not belong together,"
-        " or the weights are not whole; fetch or save the model again"
+        f"the checkpoint of {name} {what} {_some(keys)}: its configuration and its weights do not belong"
+        " together, or the weights are not whole; fetch or save the model again"
     )
 
 

@@ -92,14 +92,15 @@ def _config_of(source: ModelSource, *, trust_remote_code: bool) -> Config:
     """The model's configuration, all of whose layers can be counted to."""
     with _failures_explained(source):
         if source.gguf_file is not None:
-            return _gguf_config(source)
+            file = (Path(source.location) / source.gguf_file).stat()
+            return _gguf_config(source, file.st_size, file.st_mtime_ns)
         settings, _ = PretrainedConfig.get_config_dict(source.location)
         check_counts(settings, source.name)
         return AutoConfig.from_pretrained(**source.arguments, trust_remote_code=trust_remote_code)
 
 
 @lru_cache  # its metadata takes ten seconds to read
-def _gguf_config(source: ModelSource) -> Config:
+def _gguf_config(source: ModelSource, _size: int, _changed: int) -> Config:
     return AutoConfig.from_pretrained(**source.arguments)
 
 
@@ -178,9 +179,8 @@ def load_model(
     check_ends(model, source.name)
     model.train(mode=False)
     dtype = str(model.dtype).removeprefix("torch.")
-    progress(
-        f"{source.name}: weights in {dtype} on {_device(model)}, saved in {saved_as or 'packed numbers'}"
-    )
+    was = f", saved in {saved_as}" if saved_as else ""
+    progress(f"{source.name}: weights in {dtype} on {_device(model)}{was}")
     return model, tokenizer
 
 

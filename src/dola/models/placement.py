@@ -124,5 +124,5 @@ def _computes_in_bfloat16() -> bool:
     import torch
 
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.backends.mps.is_available() and torch.backends.mps.is_macos_or_newer(14, 0)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return torch.backends.mps.is_available() and bool(torch.backends.mps.is_macos_or_newer(14, 0))
