@@ -8,17 +8,21 @@ from dola.strategies.base import (
     resolve_all,
     resolve_strategy,
 )
+from dola.strategies.delta import DeLTa
 from dola.strategies.dola import DoLa, DoLaStatic
 from dola.strategies.exit_logits import ExitLogits
 from dola.strategies.label import strategy_label
 from dola.strategies.parse import parse_named, parse_strategy
 from dola.strategies.reads import OWN, Depth, Depths, Exit, Read, all_reads, exits_of
 from dola.strategies.registry import find_strategy
+from dola.strategies.sled import SLED
 from dola.strategies.vanilla import Vanilla
 
 __all__ = [
     "OWN",
+    "SLED",
     "Contrast",
+    "DeLTa",
     "Depth",
     "Depths",
     "DoLa",

@@ -5,8 +5,10 @@ from importlib.metadata import EntryPoint, entry_points
 
 from dola.errors import StrategyError
 from dola.strategies.base import Strategy
+from dola.strategies.delta import DeLTa
 from dola.strategies.dola import DoLa, DoLaStatic
 from dola.strategies.layers import BUCKETS
+from dola.strategies.sled import SLED
 from dola.strategies.vanilla import Vanilla
 
 ENTRY_POINT_GROUP = "dola.strategies"
@@ -15,6 +17,8 @@ _OWN: dict[str, type[Strategy]] = {
     "vanilla": Vanilla,
     "static": DoLaStatic,
     "dola": DoLa,
+    "sled": SLED,
+    "delta": DeLTa,
 }
 
 
