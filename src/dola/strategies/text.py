@@ -78,6 +78,8 @@ def value_text(value: object, kind: object) -> str:
     if isinstance(value, tuple):
         (element,) = {*_elements(kind)} or {str}
         return "".join(f"{value_text(each, element)}/" for each in value)
+    if isinstance(value, float):
+        return repr(value).removesuffix(".0")
     if not isinstance(value, str):
         return repr(value)
     text = _RESERVED.sub(lambda match: quote(match[0], safe=""), value)
