@@ -331,15 +331,16 @@ def test_damaged_weights_are_said(tiny, tmp_path):
     assert "cannot load" in refusal(generate(str(tmp_path), "cat"))
 
 
-def test_scores_that_are_no_numbers_are_null_in_json(tiny, tmp_path):
+def test_weights_that_are_no_numbers_are_named_in_one_line(tiny, tmp_path):
     from safetensors.torch import load_file, save_file
 
     shutil.copytree(tiny, tmp_path, dirs_exist_ok=True)
     weights = load_file(tmp_path / "model.safetensors")
     weights["lm_head.weight"].fill_(float("nan"))
     save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
-    [found] = records(generate(str(tmp_path), "cat", "--json"))
-    assert found["scores"] == [None] * len(found["token_ids"])
+    for arguments in ([], ["--json"], ["--early-exit-layers", "low"]):
+        said = refusal(generate(str(tmp_path), "cat", *arguments))
+        assert "lm_head.weight itself holds NaN or infinity" in said
 
 
 def test_a_template_without_a_system_role_is_said(tiny, tmp_path):

@@ -18,6 +18,8 @@ from dola import Contrast, DoLa, DoLaStatic, Exit, LanguageModel, NumericsError,
 from dola.cli.explain import layers_table, trace_of
 from dola.cli.main import dola as command
 from dola.contrast import are_distributions, divergences, select_premature
+from dola.hosts import watch
+from dola.hosts.transformers import attached as attached_to
 from dola.report.remarks import notes_of
 from tiny_language_model import tiny_language_model
 from tiny_models import tiny_model
@@ -269,6 +271,26 @@ def test_padding_does_not_count_in_the_hosts_generation(cache: str | None) -> No
         model.generate(
             IDS, attention_mask=mask, max_new_tokens=3, do_sample=False, pad_token_id=0, **settings
         )
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES[:3], ids=str)
+def test_where_the_device_does_not_answer_at_once_a_fault_is_read_a_pass_later(
+    strategy: dola.Strategy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_answers_at_once", lambda flags: False)
+    lm = overflowing()
+    with torch.no_grad(), dola.attach(lm.model, Vanilla()) as attachment:
+        lm.model(IDS)
+        with pytest.raises(NumericsError, match="at 8 of 8 positions"):
+            lm.model(IDS)
+        attachment.detach()
+    for tokens in (1, 3):
+        with pytest.raises(NumericsError, match=REMEDY):
+            lm.generate(TEXT, strategy, max_new_tokens=tokens)
+    assert attached_to(lm.model) is None
+    with pytest.raises(ZeroDivisionError), torch.no_grad(), dola.attach(lm.model, strategy):
+        lm.model(IDS)
+        raise ZeroDivisionError  # which a fault that is not read yet does not hide
 
 
 @pytest.mark.slow

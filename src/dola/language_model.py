@@ -84,6 +84,7 @@ class LanguageModel:
             DataError: an empty prompt, or one that leaves no room in the model's context.
             LayerError: a layer that the model lacks.
             ModelError: a strategy is attached to the model already, or `on_text` calls this.
+            NumericsError: NaN or infinity where the model or its head is read.
             StrategyError: settings that do not go together.
         """
         settings = GenerationSettings(
@@ -142,6 +143,7 @@ class LanguageModel:
             DataError: an empty prompt, or one that leaves no room in the model's context.
             LayerError: a layer that the model lacks.
             ModelError: a strategy is attached to the model already.
+            NumericsError: NaN or infinity where the model or its head is read.
             StrategyError: settings that do not go together.
         """
         settings = GenerationSettings(
@@ -210,6 +212,7 @@ class LanguageModel:
         Raises:
             DataError: an empty prompt or continuation, or a text longer than the context without `truncate`.
             LayerError: a layer that the model lacks.
+            NumericsError: NaN or infinity where the texts are read.
         """
         done = dict(
             self.iter_loglikelihood(requests, strategies, truncate=truncate, batch_tokens=batch_tokens)

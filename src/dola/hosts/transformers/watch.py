@@ -54,7 +54,7 @@ class Watch:
             real = torch.ones_like(unusable[0])
         real = real.to(unusable.device)
         unusable = unusable & real
-        if unusable.device.type == "cpu" and not torch.compiler.is_compiling():
+        if _answers_at_once(unusable):
             if bool(unusable.any()):
                 refuse(self._model, self._exits, tally(finite, unusable, real))
             return
@@ -77,6 +77,10 @@ class Watch:
         """What was counted is of no interest any more."""
         self._waiting = False
         self._counts.zero_()
+
+
+def _answers_at_once(flags: Tensor) -> bool:
+    return flags.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def _real_positions(arguments: Mapping[str, Any]) -> Tensor | None:
