@@ -11,6 +11,9 @@ RUN = $(VENV)/bin/python -m
 # What `make constraints` pins. Not vllm: it pins a torch of its own, so it has an environment of its own.
 EXTRAS = dev,ray,serve,lens,lm-eval,judge
 
+# Processes that `make test` uses.
+JOBS ?= auto
+
 .DEFAULT_GOAL = help
 .PHONY: help setup demo test explore lint types layers check bench constraints clean
 
@@ -30,8 +33,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## answer a few questions with and without DoLa, on an embedded model
 	$(VENV)/bin/dola demo
 
-test: $(READY) ## run the tests (ARGS="-k tap" chooses)
-	$(RUN) pytest $(ARGS)
+test: $(READY) ## run the tests (ARGS="-k tap" chooses), one process a core, at most 4 (JOBS=1: one after the other)
+	$(RUN) pytest --numprocesses $(JOBS) --maxprocesses 4 --dist worksteal $(ARGS)
 
 explore: $(READY) ## run the property tests (hypothesis) on new, random cases, thousands of each
 	$(RUN) pytest -m hypothesis --hypothesis-profile=explore $(ARGS)
