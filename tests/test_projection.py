@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -141,3 +143,26 @@ def test_a_product_that_is_told_its_outputs_type_loses_nothing_of_float32_rows(
     assert set(told) == {torch.float32}
     # Of float32 two parts in half precision hold 16 (bfloat16) or 22 bits.
     torch.testing.assert_close(found.double(), exact(rows, parts.head), rtol=1e-4, atol=1e-3)
+
+
+def test_the_head_of_a_model_knows_its_vocabulary() -> None:
+    assert head_of(parts_of(torch.float32)).vocab_size == VOCABULARY
+
+
+@pytest.mark.parametrize(
+    ("device", "cuda", "expected"),
+    [("cuda", "12.8", True), ("cuda", None, False), ("cpu", "12.8", False), ("cpu", None, False)],
+    ids=["CUDA", "ROCm", "a CPU beside CUDA", "a CPU"],
+)
+def test_a_product_is_told_its_outputs_type_on_cuda_alone(
+    device: str,
+    cuda: str | None,
+    expected: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    # A torch that has such a product, and one that has not.
+    for overload, found in ({"dtype": object()}, expected), ({}, False):
+        monkeypatch.setattr(torch.ops, "aten", SimpleNamespace(mm=SimpleNamespace(**overload)))
+        weight: Any = SimpleNamespace(device=torch.device(device))
+        assert projection._gives_float32(weight) == found
