@@ -236,3 +236,83 @@ def test_divergences_do_not_depend_on_the_block(
 
 def test_all_reads_of_the_strategies_are_what_is_projected() -> None:
     assert all_reads(strategy.reads for strategy in STRATEGIES) == READS
+
+
+def asked_of(trie: TokenTrie) -> list[int]:
+    return [node for node, tokens in enumerate(trie.asked) if tokens]
+
+
+@pytest.mark.parametrize(("gathered", "products"), [(2, [2, 2]), (3, [3, 1]), (4, [4]), (5, [4])])
+def test_a_product_waits_until_enough_positions_are_gathered_and_no_longer(
+    gathered: int, products: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "_GATHERED", gathered)
+    model: Any = None
+    project = Projection()
+    heads = QueryHeads(model, ContrastiveHead(project, VOCABULARY), STRATEGIES)
+    trie = many_queries()
+    heads.begin(trie)
+    for node in asked_of(trie)[:4]:
+        heads([node], torch.randn(3, 1, WIDTH))
+    heads.finish()
+    assert project.rows == [3 * count for count in products]
+
+
+class Full(Projection):
+    """A projection with memory for a few rows."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        if len(rows) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return super().__call__(rows)
+
+
+def test_a_full_memory_halves_what_is_answered_at_once_and_loses_no_answer() -> None:
+    model: Any = None
+    trie = many_queries()
+    hidden = torch.randn(3, len(asked_of(trie)), WIDTH)
+    answers = []
+    for project in (Projection(), Full(3 * 2), Full(3 * 1)):
+        heads = QueryHeads(model, ContrastiveHead(project, VOCABULARY), STRATEGIES)
+        heads.begin(trie)
+        heads(asked_of(trie), hidden)
+        answers.append(heads.finish())
+        assert sum(project.rows) == 3 * len(asked_of(trie))
+    for other in answers[1:]:
+        assert other.premature == answers[0].premature
+        for ours, theirs in zip(other.scores, answers[0].scores, strict=True):
+            assert ours == pytest.approx(theirs, abs=1e-4)
+
+
+def test_where_there_is_no_memory_at_all_only_what_is_unanswered_waits() -> None:
+    model: Any = None
+    trie = many_queries()
+    nodes = asked_of(trie)
+    hidden = torch.randn(3, len(nodes), WIDTH)
+    project = Full(0)
+    heads = QueryHeads(model, ContrastiveHead(project, VOCABULARY), STRATEGIES)
+    heads.begin(trie)
+    heads(nodes[:3], hidden[:, :3])
+    with pytest.raises(torch.OutOfMemoryError, match="out of memory"):
+        heads.finish()
+    project.room = 1000
+    heads(nodes[3:], hidden[:, 3:])
+    heads.finish()
+    assert sum(project.rows) == 3 * len(nodes)
+
+
+def test_another_error_than_a_full_memory_is_told_as_it_is() -> None:
+    def broken(rows: Tensor) -> Tensor:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    model: Any = None
+    trie = many_queries()
+    heads = QueryHeads(model, ContrastiveHead(broken, VOCABULARY), STRATEGIES)
+    heads.begin(trie)
+    heads(asked_of(trie), torch.randn(3, len(asked_of(trie)), WIDTH))
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        heads.finish()
