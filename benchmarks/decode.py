@@ -41,8 +41,8 @@ class Timing:
 
 
 def strategies(model: PreTrainedModel) -> dict[str, dola.Strategy | None]:
-    """The contenders by name. DoLa and SLED read 8 candidates over the lower half, static one layer, DeLTa the
-    last fifth of the layers."""
+    """The contenders by name. DoLa and SLED read 8 candidates over the lower half, static one layer, DeLTa
+    the last fifth of the layers."""
     n = model.config.num_hidden_layers
     step = max(1, n // 2 // 8)
     candidates = tuple(range(0, n // 2, step))[:8]
