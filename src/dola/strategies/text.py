@@ -79,7 +79,8 @@ def value_text(value: object, kind: object) -> str:
         (element,) = {*_elements(kind)} or {str}
         return "".join(f"{value_text(each, element)}/" for each in value)
     if isinstance(value, float):
-        return repr(value).removesuffix(".0")
+        short = repr(value).removesuffix(".0")
+        return short if int not in _options(kind) else repr(value)
     if not isinstance(value, str):
         return repr(value)
     text = _RESERVED.sub(lambda match: quote(match[0], safe=""), value)
