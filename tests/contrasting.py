@@ -26,5 +26,5 @@ def contrast_of(strategy: ResolvedStrategy, logits: Tensor) -> Contrast:
     return Contrast(
         found.scores.reshape(*positions, vocabulary),
         None if found.premature is None else found.premature.reshape(positions),
-        {name: detail.reshape(*detail.shape[:-1], *positions) for name, detail in found.details.items()},
+        {name: detail.reshape((*detail.shape[:-1], *positions)) for name, detail in found.details.items()},
     )

@@ -110,8 +110,8 @@ def shaped(scores: Scores, positions: Sequence[int]) -> Scores:
         return scores
     contrast, *flags = scores
     shaped = Contrast(
-        contrast.scores.reshape(*positions, contrast.scores.shape[-1]),
+        contrast.scores.reshape((*positions, contrast.scores.shape[-1])),
         None if contrast.premature is None else contrast.premature.reshape(positions),
-        {name: detail.reshape(*detail.shape[:-1], *positions) for name, detail in contrast.details.items()},
+        {name: detail.reshape((*detail.shape[:-1], *positions)) for name, detail in contrast.details.items()},
     )
-    return Scores(shaped, *(each.reshape(len(each), *positions) for each in flags))
+    return Scores(shaped, *(each.reshape((len(each), *positions)) for each in flags))
