@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sysconfig
+import textwrap
 import venv
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +67,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_the_example_is_installed_nowhere_but_there() -> None:
     with pytest.raises(dola.StrategyError, match="unknown strategy 'mean'"):
         dola.parse_strategy("mean:low")
+
+
+def test_the_example_that_contributors_read_is_the_one_installed_here() -> None:
+    code = (EXAMPLE / "dola_mean.py").read_text(encoding="utf-8")
+    shown = (HERE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert textwrap.indent(code, "    ") in shown
 
 
 PROGRAM = """
