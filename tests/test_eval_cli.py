@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from contrasting import resolved
 from dola.cli.main import dola
 from dola.cli.scoring_options import ContrastOptions
-from dola.strategies import Depth
 from fake_scoring import fake_model
 
 HERE = Path(__file__).parent
@@ -291,4 +291,4 @@ def test_the_released_preset_norms_no_exit_of_a_bucket_and_the_own_one_does(
     options = ContrastOptions(preset, None, None, None, None, None)
     for task in ("tfqa-mc", "factor", "gsm8k", "strqa", "tfqa", "vicuna"):
         ((_, strategy),) = options.strategies(["high"], task)
-        assert strategy.resolve(Depth(12, tied_embeddings=False)).exits[0].norm is normed
+        assert resolved(strategy, 12).reads[0].exits[0].norm is normed

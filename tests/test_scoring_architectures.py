@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from transformers import PreTrainedModel
 
-from dola.head import ContrastiveHead
 from dola.models.budget import Budget
 from dola.models.parts import take_apart
 from dola.models.prefix import can_share_prefixes
-from dola.models.projection import projection_of
+from dola.models.projection import head_of
 from dola.models.tree import can_read_trees
 from dola.models.trunk import TappedTrunk
 from dola.scoring.queries import QueryHeads
 from dola.scoring.trie import TokenTrie
 from dola.scoring.walk import walk_for
+from dola.strategies import OWN, resolve_all
 from slow_scoring import STRATEGIES, expected
 from tiny_models import TINY, tiny_model
 
@@ -39,10 +39,7 @@ def texts(seed: int) -> list[tuple[list[int], int]]:
 
 def scored(model: PreTrainedModel, made: list[tuple[list[int], int]], batch_tokens: int):
     parts = take_apart(model)
-    strategies = [strategy.resolve(parts.depth) for strategy in STRATEGIES]
-    heads = QueryHeads(
-        model, ContrastiveHead(projection_of(parts), parts.vocab_size), strategies, parts.depth.num_layers
-    )
+    heads = QueryHeads(model, head_of(parts), resolve_all(STRATEGIES, {OWN: parts.depth}))
     trie = TokenTrie()
     asked = [trie.add(ids, start) for ids, start in made]
     heads.begin(trie)

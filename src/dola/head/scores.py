@@ -26,7 +26,10 @@ class Scores(NamedTuple):
 
 
 def unusable(strategy: ResolvedStrategy, contrast: Contrast, tile: ExitLogits, states: Tensor) -> Tensor:
-    """Where a strategy's scores are none, and which of the exits are to blame for it.
+    """Where there is nothing to score by, and which of the exits are to blame for it.
+
+    All that a strategy reads must be distributions, whether it minds or not, unless it leaves out candidates
+    that are none, and counts them as `left_out`: then one of them must be left.
 
     Args:
         contrast: what the strategy made of the tile.
@@ -39,13 +42,19 @@ def unusable(strategy: ResolvedStrategy, contrast: Contrast, tile: ExitLogits, s
         StrategyError: the strategy makes NaN, +inf or nothing but -inf of logits that are distributions.
     """
     bad = ~are_distributions(contrast.scores)
+    left_out = contrast.details.get("left_out") if strategy.candidates else None
+    if left_out is not None:
+        bad = bad | (left_out == len(strategy.candidates))
+    elif not strategy.plain:
+        for read in strategy.reads:
+            bad = bad | ~are_distributions(tile.logits(read))
     exits = exits_of(tile.reads)
     blame = bad.new_zeros(len(exits), *bad.shape)
     at_once = bad.device.type == "cpu" and not torch.compiler.is_compiling()
     if at_once and not bool(bad.any()):
         return blame
     finite = are_finite(states).to(bad.device)
-    for read in tile.reads:
+    for read in strategy.reads:
         broken = bad & ~are_distributions(tile.logits(read))
         places = [exits.index(exit) for exit in read.exits]
         damaged = ~finite[places]
