@@ -70,9 +70,10 @@ def unusable(strategy: ResolvedStrategy, contrast: Contrast, tile: ExitLogits, s
 class Whole:
     """The scores of all positions, put together from those of tiles."""
 
-    def __init__(self, shape: Sequence[int]) -> None:
-        """`shape`: how many exits and positions there are."""
+    def __init__(self, shape: Sequence[int], *, detailed: bool = True) -> None:
+        """`shape`: how many exits and positions there are. `detailed`: keep the details too."""
         self._exits, self._rows = shape
+        self._detailed = detailed
         self._only: tuple[Contrast, Tensor] | None = None
         self._scores: Tensor | None = None
         self._premature: Tensor | None = None
@@ -97,20 +98,20 @@ class Whole:
             if self._premature is None:
                 self._premature = contrast.premature.new_full((self._rows,), -1)
             self._premature[rows] = contrast.premature
-        for name, detail in contrast.details.items():
+        for name, detail in contrast.details.items() if self._detailed else ():
             if name not in self._details:
                 self._details[name] = detail.new_empty(*detail.shape[:-1], self._rows)
             self._details[name][..., rows] = detail
 
-    def scores(self, finite: Tensor, *, detailed: bool = True) -> Scores:
+    def scores(self, finite: Tensor) -> Scores:
         if self._only is not None:
             contrast, blame = self._only
-            kept = contrast.details if detailed else {}
+            kept = contrast.details if self._detailed else {}
             return Scores(Contrast(contrast.scores, contrast.premature, kept), finite, blame)
         if self._scores is None or self._unusable is None:
             raise ValueError("no position was read")
-        details = self._details if detailed else {}
-        return Scores(Contrast(self._scores, self._premature, details), finite, self._unusable)
+        contrast = Contrast(self._scores, self._premature, self._details)
+        return Scores(contrast, finite, self._unusable)
 
 
 def shaped(scores: Scores, positions: Sequence[int]) -> Scores:

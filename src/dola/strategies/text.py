@@ -85,7 +85,8 @@ def value_text(value: object, kind: object) -> str:
         return repr(value)
     text = _RESERVED.sub(lambda match: quote(match[0], safe=""), value)
     if text and _other_than_word(text, kind):
-        text = f"%{ord(text[0]):02X}{text[1:]}"
+        first = "".join(f"%{byte:02X}" for byte in text[0].encode())  # a digit of any script
+        text = first + text[1:]
     return text
 
 
