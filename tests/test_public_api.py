@@ -29,7 +29,8 @@ SIGNATURES = {
     "ModelError": None,
     "NumericsError": None,
     "Read": "(exits, weights=(1.0,))",
-    "ResolvedStrategy": "(strategy, reads, contrast, normalised, candidates=(), explanation=None, plain=False)",
+    "ResolvedStrategy": "(strategy, reads, contrast, normalised, candidates=(), explanation=None,"
+    " plain=False)",
     "RunError": None,
     "SLED": "(candidate_premature_layers='all', mature_layer=None, rate=2.0, scale=10, steps=1,"
     " early_exit_norm=False, post_softmax=True, filter_value=None)",

@@ -149,4 +149,4 @@ class ContrastiveHead:
 
 def _affine_sum(read: Read) -> bool:
     """Whether a bias of the head counts once in the weighted sum, as in the head of the sum."""
-    return math.isclose(math.fsum(read.weights), 1.0, abs_tol=1e-9)
+    return math.isclose(math.fsum(read.weights), 1.0)

@@ -8,9 +8,8 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from dola.errors import StrategyError
 from dola.models.budget import Budget
-from dola.models.parts import ModelParts, context_of, take_apart
-from dola.models.prefix import rotates_by_length
-from dola.models.probe import probe
+from dola.models.capabilities import Capabilities
+from dola.models.parts import ModelParts, take_apart
 from dola.models.projection import head_of
 from dola.models.trunk import TappedTrunk
 from dola.models.turns import turn
@@ -44,11 +43,10 @@ def iter_loglikelihood(
     size = _BATCH_TOKENS.get(device, 1024) if batch_tokens is None else batch_tokens
     if size < 1:
         raise StrategyError(f"batch_tokens must be at least 1, found {size}")
-    context = context_of(model.config)
+    capabilities = Capabilities(model, parts)
     with turn(model):
-        if not parts.listed:
-            probe(model, parts)
-        tokens = tokenize_requests(tokenizer, requests, context=context, truncate=truncate)
+        capabilities.ensure_pictured()
+        tokens = tokenize_requests(tokenizer, requests, context=capabilities.context, truncate=truncate)
     check_tokens(model, (ids for request in tokens for ids in request.sequences))
     return _score(model, parts, tokens, resolved, Budget(size))
 
@@ -64,8 +62,9 @@ def _score(
         heads = QueryHeads(model, head_of(parts), strategies)
         trunk = TappedTrunk(parts, heads.exits)
         walk = walk_for(model, trunk, budget, heads)
+    shared = not Capabilities(model, parts).rotates_by_length
     for window in _windows(requests, budget.size):
-        trie = TokenTrie(shared=not rotates_by_length(model.config))
+        trie = TokenTrie(shared=shared)
         asked = [[trie.add(ids, request.start) for ids in request.sequences] for _, request in window]
         # A window's time, not the iterator's: whoever takes an item may use the model before the next.
         with turn(model), trunk:

@@ -12,9 +12,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dola.contrast import are_finite
 from dola.errors import DataError
 from dola.head import unusable
+from dola.models.capabilities import Capabilities
 from dola.models.numerics import refuse, tally
-from dola.models.parts import context_of, input_device, take_apart
-from dola.models.probe import probe
+from dola.models.parts import input_device, take_apart
 from dola.models.projection import head_of
 from dola.models.trunk import hidden_states
 from dola.models.turns import turn
@@ -99,7 +99,8 @@ def trace_text(
         raise DataError(
             f"nothing to trace: the text has {ids.shape[1]} tokens, and the first {first} are left out"
         )
-    context = context_of(model.config)
+    capabilities = Capabilities(model, parts)
+    context = capabilities.context
     if context is not None and ids.shape[1] > context:
         raise DataError(
             f"the text has {ids.shape[1]} tokens, and the model's context holds {context}: shorten it"
@@ -108,8 +109,7 @@ def trace_text(
     exits = exits_of(reads)
     tokens: list[TokenTrace] = []
     with turn(model), torch.inference_mode():
-        if not parts.listed:
-            probe(model, parts)
+        capabilities.ensure_pictured()
         hidden = hidden_states(parts, ids, exits)[:, 0, first - 1 : -1]  # [E, R, D]
         targets = ids[0, first:].to(hidden.device)
         for rows, tile in head_of(parts).read(hidden, reads):

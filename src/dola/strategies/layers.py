@@ -22,9 +22,7 @@ def bucket(name: str, depth: Depth) -> tuple[int, ...]:
         LayerError: an unknown name, or a model too shallow to have the bucket.
     """
     n = depth.num_layers
-    start = 0
-    if depth.tied_embeddings:
-        start = {0: 0, 1: 0, 2: 1}.get(n, 2)
+    start = 2 if depth.tied_embeddings else 0  # the built-in's 1 and 0 of fewer than 3 layers: `low` is empty
     low = tuple(range(start, n // 2 if n <= 40 else 20, 2))
     high = tuple(range(n // 2 if n <= 40 else n - 20, n, 2))
     layers = {

@@ -13,8 +13,8 @@ from dola.errors import ModelError, StrategyError
 from dola.hosts.transformers.plug import Plug, Socket
 from dola.hosts.transformers.processors import for_contrast
 from dola.hosts.transformers.watch import Watch
+from dola.models.capabilities import Capabilities
 from dola.models.parts import take_apart
-from dola.models.probe import probe
 from dola.models.projection import head_of
 from dola.models.turns import turn
 from dola.strategies import OWN, Strategy, all_reads, exits_of, resolve_all
@@ -61,8 +61,7 @@ class Attachment:
         self.resolved = tuple(resolve_all(strategies, {OWN: parts.depth}))
         if not self.resolved:
             raise StrategyError("no strategy given: expected one, or one for each row")
-        if not parts.listed:
-            probe(model, parts)
+        Capabilities(model, parts).ensure_pictured()
         self.last: LastPass | None = None
         self.which: Tensor | None = None
         self._head = head_of(parts)

@@ -20,8 +20,8 @@ from dola.hosts.transformers.settings import GenerationSettings
 from dola.hosts.transformers.stopping import StopStrings, cut_at_stop
 from dola.hosts.transformers.streaming import CallbackStreamer
 from dola.hosts.transformers.watch import watched_host
-from dola.models.padding import can_pad
-from dola.models.parts import context_of, input_device
+from dola.models.capabilities import Capabilities
+from dola.models.parts import input_device
 from dola.models.prefix import Prefix
 from dola.models.randomness import generators_seeded
 from dola.models.turns import turn
@@ -80,14 +80,13 @@ def generate(
         raise StrategyError("text can be streamed for one prompt at a time, and without beams")
     if settings.prompt_lookup_num_tokens is not None and not alone:
         raise StrategyError("prompt lookup takes one prompt at a time, and no beams")
+    capabilities = Capabilities.of(model)
     with turn(model):
         refuse_attached(model)
-        rows = read_prompts(
-            tokenizer, prompts, context=context_of(model.config), room=settings.max_new_tokens
-        )
+        rows = read_prompts(tokenizer, prompts, context=capabilities.context, room=settings.max_new_tokens)
     check_tokens(model, [row.ids for row in rows])
     settings = seeded(settings)
-    together = len({len(row.ids) for row in rows}) == 1 or can_pad(model)
+    together = len({len(row.ids) for row in rows}) == 1 or capabilities.pads
     done: dict[int, Generation] = {}
     for batch in [rows] if together else of_one_length(rows):
         found = generate_batch(model, tokenizer, batch, strategy, settings, on_text=on_text)
