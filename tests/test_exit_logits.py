@@ -1,132 +1,148 @@
-"""What strategies share of a tile's logits: each read its own, whatever else lies beside it."""
+"""The logits of a tile: what is derived from them is made once, for whoever asks, and goes with the tile."""
 
 from __future__ import annotations
 
-import math
-from itertools import permutations
+import gc
+import weakref
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from contrasting import resolved
-from dola import DoLa, DoLaStatic, StrategyError, Vanilla
+from dola import DoLa
 from dola.contrast import divergences
-from dola.head import ContrastiveHead, Scores
-from dola.strategies import Contrast, Exit, ExitLogits, Read, ResolvedStrategy, exits_of
-from dola.strategies import exit_logits as module
+from dola.strategies import ExitLogits, Read, all_reads, exit_logits, exits_of
 
-READS = tuple(Read.at(layer) for layer in (0, 2, 4, 6, 8))
-LOGITS = torch.randn(5, 3, 7, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize(
-    "places", [(0, 1, 2, 3, 4), (1, 2, 3), (2,), (0, 2), (3, 2), (4, 0, 1), (1, 2, 4)], ids=str
-)
-def test_reads_are_stacked_in_the_order_asked_for(places: tuple[int, ...], dtype: torch.dtype) -> None:
-    tile = ExitLogits(LOGITS.to(dtype), READS)
-    found = tile.stacked([READS[place] for place in places])
-    assert found.dtype == torch.float32
-    assert torch.equal(found, LOGITS.to(dtype)[list(places)].float())
+READS = tuple(map(Read.at, (0, 2, 4, 6, 8)))
+LAST = READS[-1]
+KINDS = pytest.mark.parametrize("kind", ["released", "js"])
 
 
-def test_neighbours_are_stacked_without_a_copy() -> None:
-    tile = ExitLogits(LOGITS, READS)
-    assert tile.stacked(READS[1:4]).data_ptr() == LOGITS[1].data_ptr()
+def tile_of(positions: int = 3, dtype: torch.dtype = torch.float32) -> tuple[ExitLogits, Tensor]:
+    logits = torch.randn(len(READS), positions, 20, generator=torch.Generator().manual_seed(0)).to(dtype) * 4
+    return ExitLogits(logits, READS), logits
 
 
-@pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
-def test_of_each_position_the_chosen_read(order: tuple[int, ...]) -> None:
-    tile = ExitLogits(LOGITS, READS)
-    reads = [READS[place] for place in (4, 0, 3)]
-    found = tile.chosen(reads, torch.tensor(order))
-    assert torch.equal(found, torch.stack([tile.logits(reads[k])[row] for row, k in enumerate(order)]))
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many candidates were measured at a time."""
+    counts: list[int] = []
 
-
-def test_what_is_known_is_not_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    measured: list[int] = []
-
-    def counting(kind, mature, candidates):
-        measured.append(len(candidates))
+    def counting(kind: Any, mature: Tensor, candidates: Tensor) -> Tensor:
+        counts.append(len(candidates))
         return divergences(kind, mature, candidates)
 
-    monkeypatch.setattr(module, "divergences", counting)
-    tile = ExitLogits(LOGITS, READS)
-    for asked, news in (([1], [1]), ([3, 0, 1], [1, 1]), ([0, 1, 2, 3], [1]), ([2, 0], [])):
-        measured.clear()
-        found = tile.divergences("js", READS[4], [READS[place] for place in asked])
-        torch.testing.assert_close(found, divergences("js", LOGITS[4], LOGITS[asked]))
-        assert measured == news
-    # Of another kind, or from another layer, nothing is known.
-    for kind, mature in (("released", 4), ("js", 3)):
-        found = tile.divergences(kind, READS[mature], [READS[0], READS[2]])
-        torch.testing.assert_close(found, divergences(kind, LOGITS[mature], LOGITS[[0, 2]]))
+    monkeypatch.setattr(exit_logits, "divergences", counting)
+    return counts
 
 
-def test_some_positions_alone_and_nothing_after_release() -> None:
-    tile = ExitLogits(LOGITS, READS)
-    rows = torch.tensor([2, 0])
-    assert torch.equal(tile.at(rows).logits(READS[3]), LOGITS[3, rows])
-    assert tile.at(rows).reads == tile.reads == READS
-    made = []
-    assert [tile.once("key", lambda: made.append(1) or 5) for _ in range(2)] == [5, 5]
-    assert made == [1]
-    assert torch.equal(tile.log_probs(READS[1]), LOGITS[1].log_softmax(-1))
-    tile.release()
-    assert tile.stacked(READS[:2]).shape == (2, 0, 7)
-    assert tile.log_probs(READS[1]).shape == (0, 7)
-    assert tile.once("key", lambda: 6) == 6
+@KINDS
+def test_divergences_asked_for_twice_are_measured_once(kind: Any, measured: list[int]) -> None:
+    tile, logits = tile_of()
+    first = tile.divergences(kind, LAST, READS[:3])
+    assert torch.equal(tile.divergences(kind, LAST, READS[:3]), first)
+    assert measured == [3]
+    torch.testing.assert_close(first, divergences(kind, logits[4], logits[:3]))
 
 
-WEIGHT = torch.randn(7, 6, generator=torch.Generator().manual_seed(1))
-SEVERAL = [resolved(each, 8) for each in (Vanilla(), DoLaStatic(2), DoLa((0, 4)), DoLa((0, 4), alpha=0.3))]
-EXITS = exits_of(read for each in SEVERAL for read in each.reads)
+@KINDS
+def test_candidates_that_two_strategies_share_are_measured_once(kind: Any, measured: list[int]) -> None:
+    tile, logits = tile_of()
+    tile.divergences(kind, LAST, READS[1:3])
+    found = tile.divergences(kind, LAST, READS[:4])
+    assert measured == [2, 1, 1]  # one run of neighbours a call, and no candidate twice
+    torch.testing.assert_close(found, divergences(kind, logits[4], logits[:4]))
+    in_another_order = tile.divergences(kind, LAST, (READS[3], READS[0]))
+    assert torch.equal(in_another_order, found[[3, 0]])
+    assert sum(measured) == 4
 
 
-def of_several(hidden: torch.Tensor, strategies: list[ResolvedStrategy], which: list[int]) -> Scores:
-    return ContrastiveHead(lambda rows: rows @ WEIGHT.T, 7).score(hidden, strategies, torch.tensor(which))
+def test_another_kind_or_another_mature_layer_is_measured_for_itself(measured: list[int]) -> None:
+    tile, logits = tile_of()
+    for kind, mature in (("released", 4), ("js", 4), ("released", 3)):
+        found = tile.divergences(kind, READS[mature], READS[:2])
+        torch.testing.assert_close(found, divergences(kind, logits[mature], logits[:2]))
+    assert measured == [2, 2, 2]
 
 
-@pytest.mark.parametrize("which", [[3, 3, 2], [1, 1, 1], [0, 3, 0], [2, 1, 3]], ids=str)
-def test_a_strategy_that_no_position_has_takes_no_other_ones_place(which: list[int]) -> None:
-    hidden = torch.randn(len(EXITS), 3, 6)
-    found = of_several(hidden, SEVERAL, which).contrast
-    for at, number in enumerate(which):
-        places = [EXITS.index(exit) for exit in exits_of(SEVERAL[number].reads)]
-        alone = of_several(hidden[places, at : at + 1], [SEVERAL[number]], [0]).contrast
-        torch.testing.assert_close(found.scores[at], alone.scores[0])
-        assert int(found.premature[at]) == (-1 if alone.premature is None else int(alone.premature))
+def test_strategies_that_differ_in_what_comes_after_share_the_choice(measured: list[int]) -> None:
+    tile, _ = tile_of()
+    for settings in ({}, {"alpha": 0.5}, {"post_softmax": True}, {"filter_value": -1000.0}):
+        resolved(DoLa((0, 2, 4), **settings), 8).contrast(tile)
+    resolved(DoLa((0, 2, 6)), 8).contrast(tile)
+    assert measured == [3, 1]
 
 
-def test_a_state_that_is_no_number_is_blamed_on_its_exit_where_it_is_read() -> None:
-    hidden = torch.randn(len(EXITS), 4, 6)
-    last, second = EXITS.index(Exit(8)), EXITS.index(Exit(2))
-    hidden[last, 3] = math.nan
-    hidden[second, :] = math.inf  # read by the static strategy alone
-    found = of_several(hidden, SEVERAL, [0, 1, 2, 3])
-    expected = torch.zeros(len(EXITS), 4, dtype=torch.bool)
-    expected[second, 1] = expected[last, 3] = True
-    assert torch.equal(found.unusable, expected)
-    assert torch.equal(found.finite, hidden.isfinite().all(-1))
+def test_whatever_is_derived_is_made_once_and_is_gone_with_the_tile() -> None:
+    tile, _ = tile_of()
+    made: list[Tensor] = []
 
+    def make() -> Tensor:
+        made.append(torch.ones(5))
+        return made[-1]
 
-def test_a_strategy_that_makes_nan_of_sound_logits_is_named_among_several() -> None:
-    broken = ResolvedStrategy(
-        strategy=DoLaStatic(2, alpha=0.7),
-        reads=SEVERAL[1].reads,
-        contrast=lambda tile: Contrast(tile.logits(Read.at(8)) * math.nan),
-        normalised=True,
+    assert tile.once("ones", make) is tile.once("ones", make)
+    assert len(made) == 1
+    log_probs = tile.log_probs(LAST)
+    assert tile.log_probs(LAST) is log_probs
+    tile.divergences("released", LAST, READS[:4])
+    assert torch.equal(
+        tile.chosen(READS[:2], torch.tensor([0, 1, 0])), tile.stacked(READS[:2])[[0, 1, 0], range(3)]
     )
-    with pytest.raises(StrategyError, match=r"2,-1:alpha=0\.7 makes scores of NaN"):
-        of_several(torch.randn(len(EXITS), 2, 6), [*SEVERAL, broken], [0, 4])
+    left = [weakref.ref(made.pop()), weakref.ref(log_probs)]
+    del log_probs
+    tile.release()
+    gc.collect()
+    assert [each() for each in left] == [None, None]
+    assert tile.positions == 0
+    assert not tile.logits(LAST).numel()
 
 
-def test_a_head_of_which_nothing_is_known_is_not_taken_for_affine() -> None:
-    """The square of a sum is no sum of squares."""
-    read = Read((Exit(0), Exit(1)), (1.5, -0.5))
-    hidden = torch.randn(2, 3, 6)
-    ((_, tile),) = [
-        (rows, tile.logits(read))
-        for rows, tile in ContrastiveHead(lambda rows: rows**2, 6).read(hidden, [read])
+def test_neighbours_are_views_and_others_are_copied() -> None:
+    tile, logits = tile_of()
+    together = tile.stacked(READS[1:4])
+    assert together.data_ptr() == logits[1].data_ptr()
+    assert torch.equal(together, logits[1:4])
+    assert tile.logits(READS[2]).data_ptr() == logits[2].data_ptr()
+    apart = tile.stacked((READS[0], READS[2]))
+    assert apart.data_ptr() != logits[0].data_ptr()
+    assert torch.equal(apart, logits[[0, 2]])
+    assert torch.equal(tile.stacked((READS[2], READS[0])), logits[[2, 0]])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64], ids=str)
+def test_whatever_the_head_made_what_is_asked_for_is_float32(dtype: torch.dtype) -> None:
+    tile, logits = tile_of(dtype=dtype)
+    asked: list[Callable[[], Tensor]] = [
+        lambda: tile.logits(LAST),
+        lambda: tile.log_probs(LAST),
+        lambda: tile.stacked(READS[:2]),
+        lambda: tile.stacked((READS[0], READS[3])),
+        lambda: tile.chosen(READS[:2], torch.tensor([0, 1, 1])),
+        lambda: tile.divergences("released", LAST, READS[:2]),
     ]
-    torch.testing.assert_close(tile, 1.5 * hidden[0] ** 2 - 0.5 * hidden[1] ** 2)
+    assert {each().dtype for each in asked} == {torch.float32}
+    assert torch.equal(tile.logits(LAST), logits[-1].float())
+
+
+def test_some_of_the_positions_are_a_tile_of_their_own() -> None:
+    tile, logits = tile_of(positions=5)
+    some = tile.at(torch.tensor([4, 1]))
+    assert some.positions == 2
+    assert some.reads == READS
+    assert torch.equal(some.logits(LAST), logits[-1, [4, 1]])
+    whole = tile.divergences("js", LAST, READS[:3])
+    torch.testing.assert_close(some.divergences("js", LAST, READS[:3]), whole[:, [4, 1]])
+
+
+def test_what_is_read_in_one_pass_is_read_once_and_lies_side_by_side() -> None:
+    bare, normed = tuple(map(Read.at, (0, 2, 4))), tuple(Read.at(layer, norm=True) for layer in (0, 2, 4))
+    one, other = (*normed, LAST), (*bare, LAST)
+    reads = all_reads([one, other, one])
+    assert reads == (*bare, LAST, *normed)
+    assert exits_of(reads) == tuple(read.exits[0] for read in reads)
+    line = Read(exits_of(other), (0.25,) * 4)
+    assert all_reads([[line], other])[-1] == line

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 import dola
 from dola import DoLa, DoLaStatic, Generation, LanguageModel, Strategy, Vanilla
-from dola.hosts import batches
+from dola.hosts.transformers import batches
 from dola.hosts.transformers.penalty import RowPenalty
 from dola.hosts.transformers.stopping import cut_at_stop
 from dola.models.capabilities import Capabilities

@@ -102,7 +102,9 @@ def test_all_exits_go_through_one_product() -> None:
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
 @pytest.mark.parametrize("positions", [(), (1,), (3,), (2, 3)], ids=str)
-def test_results_have_the_shape_of_the_positions(strategy: ResolvedStrategy, positions: tuple[int, ...]) -> None:
+def test_results_have_the_shape_of_the_positions(
+    strategy: ResolvedStrategy, positions: tuple[int, ...]
+) -> None:
     hidden = torch.randn(len(exits_of(strategy.reads)), *positions, WIDTH)
     found = score(Counting(), hidden, strategy)
     contrast = found.contrast
@@ -124,9 +126,7 @@ def test_no_positions_give_no_scores() -> None:
 def test_each_exit_is_projected_from_its_own_states() -> None:
     hidden = torch.randn(4, 3, WIDTH)
     found = score(Counting(), hidden, STRATEGIES[2])
-    torch.testing.assert_close(
-        found.contrast.scores, contrast_of(STRATEGIES[2], hidden @ WEIGHT.T).scores
-    )
+    torch.testing.assert_close(found.contrast.scores, contrast_of(STRATEGIES[2], hidden @ WEIGHT.T).scores)
 
 
 WEIGHTED = (Read((Exit(0), Exit(1)), (1.5, -0.5)), Read((Exit(1), Exit(2), Exit(3)), (0.5, 0.25, 0.25)))
@@ -143,7 +143,9 @@ UNEVEN = Read((Exit(0), Exit(2)), (1.0, -1.0))
     }.values(),
 )
 def test_a_weighted_read_is_the_weighted_sum_of_the_exits_logits(
-    reads: tuple[Read, ...], affine: bool, products: list[int]  # noqa: FBT001
+    reads: tuple[Read, ...],
+    affine: bool,  # noqa: FBT001
+    products: list[int],
 ) -> None:
     bias = torch.randn(VOCABULARY, generator=torch.Generator().manual_seed(1))
     counting = Counting()
@@ -157,7 +159,9 @@ def test_a_weighted_read_is_the_weighted_sum_of_the_exits_logits(
     assert rows == slice(0, 3)
     assert counting.rows == products
     for read in reads:
-        expected = sum(w * logits[exits.index(exit)] for exit, w in zip(read.exits, read.weights, strict=True))
+        expected = sum(
+            w * logits[exits.index(exit)] for exit, w in zip(read.exits, read.weights, strict=True)
+        )
         torch.testing.assert_close(tile[read], expected, rtol=1e-4, atol=1e-4)
 
 
@@ -190,6 +194,8 @@ def test_each_position_has_its_own_strategy() -> None:
         alone = score(Counting(), own, strategy).contrast
         torch.testing.assert_close(found.contrast.scores[which == number], alone.scores)
         layers = found.contrast.premature[which == number]
-        assert torch.equal(layers, torch.full_like(layers, -1) if alone.premature is None else alone.premature)
+        assert torch.equal(
+            layers, torch.full_like(layers, -1) if alone.premature is None else alone.premature
+        )
     assert found.contrast.details == {}  # those of several strategies are no single thing
     assert isinstance(found.contrast, Contrast)

@@ -259,3 +259,21 @@ def test_strategies_that_work_together_contrast_as_each_does_alone(kind: str) ->
         assert set(found.details) == set(alone.details)
         for name, detail in alone.details.items():
             assert torch.equal(found.details[name], detail)
+
+
+RELEASED = {
+    "tfqa-mc": {"alpha": 0.0, "filter_value": -1000.0, "post_softmax": False},
+    "factor": {"alpha": 0.1, "filter_value": -1000.0, "post_softmax": True},
+    "gsm8k": {"alpha": 0.1, "filter_value": -math.inf},
+    "strqa": {"alpha": 0.1, "filter_value": -math.inf},
+    "tfqa": {"alpha": 0.1, "filter_value": -math.inf},
+    "vicuna": {"alpha": 0.1, "filter_value": -math.inf},
+}
+
+
+@pytest.mark.parametrize("strategy", [DoLa("high"), DoLa((0, 2)), DoLaStatic(2)], ids=str)
+def test_the_released_settings_of_a_task_are_those_of_its_script(strategy: DoLa) -> None:
+    found = {task: dict(strategy.released(task)) for task in RELEASED}
+    assert found == {task: {**settings, "early_exit_norm": False} for task, settings in RELEASED.items()}
+    assert strategy.released("a task of its own") == {}
+    assert Vanilla().released("factor") == {}

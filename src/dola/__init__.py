@@ -28,6 +28,7 @@ _HOME = {
     "SLED": "dola.strategies",
     "Strategy": "dola.strategies",
     "Vanilla": "dola.strategies",
+    "find_strategy": "dola.strategies",
     "parse_strategy": "dola.strategies",
     "Generation": "dola.language_model",
     "LanguageModel": "dola.language_model",
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     from dola.strategies import ResolvedStrategy as ResolvedStrategy
     from dola.strategies import Strategy as Strategy
     from dola.strategies import Vanilla as Vanilla
+    from dola.strategies import find_strategy as find_strategy
     from dola.strategies import parse_strategy as parse_strategy
 
 

@@ -24,10 +24,13 @@ _OF_CANDIDATES = {
     ),
     "layer_weights": ("weight", "Bars: what each layer's vote weighs; the layer named weighs most."),
 }
-_NUMBERS = (
-    "Of each token: how much its logit changes by a layer (slope), and its log-probability at the last."
-)
+# What a number of each token is, beside its name.
+_OF_TOKENS = {
+    "slope": "slope: how much the token's logit changes from layer to layer.",
+    "last_layer": "last layer: the token's log-probability there.",
+}
 _FIXED = "The layer is fixed, so no divergence was computed."
+_NO_LAYER = "No layer was chosen, and the strategy says nothing else of a token."
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _ASCII_BARS = " .:-=+*#@"
@@ -48,11 +51,13 @@ def layers_table(tokens: Sequence[TokenTrace], console: Console) -> RenderableTy
     barred = next((name for name, detail in details.items() if isinstance(detail, dict)), None)
     numbers = [name for name, detail in details.items() if not isinstance(detail, dict) and name != LEFT_OUT]
     has_layer = any(token.premature_layer is not None for token in tokens)
-    unit, note = _OF_CANDIDATES.get(barred or "", (barred or "", f"Bars: {barred} of each candidate layer."))
+    unit, note = _OF_CANDIDATES.get(
+        barred or "", (barred or "", f"Bars: of each candidate layer, {_words(barred)}.")
+    )
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("token", overflow="ellipsis", no_wrap=True, max_width=18)
-    for heading in (*(["layer"] if has_layer else []), *([unit] if barred else []), *numbers):
-        table.add_column(heading.replace("_", " "), justify="right")
+    for heading in (*(["layer"] if has_layer else []), *([unit] if barred and has_layer else []), *numbers):
+        table.add_column(_words(heading), justify="right")
     candidates = _by_candidate(tokens[0], barred)
     width = max((len(str(layer)) for layer in candidates), default=0)
     if barred:
@@ -61,13 +66,16 @@ def layers_table(tokens: Sequence[TokenTrace], console: Console) -> RenderableTy
         cells: list[RenderableType] = [shown(token.token)]
         if has_layer:
             cells.append(Text(str(token.premature_layer), style="bold"))
-        if barred:
+        if barred and has_layer:
             cells.append(nats(_by_candidate(token, barred).get(token.premature_layer or 0)))
         cells += [_signed(token.details.get(name)) for name in numbers]
         if barred:
             cells.append(_bars(_by_candidate(token, barred), token.premature_layer, width, console))
         table.add_row(*cells)
-    notes = [note] if barred else [_NUMBERS] if numbers else [_FIXED]
+    notes = [note] if barred else []
+    notes += [_OF_TOKENS[name] for name in numbers if name in _OF_TOKENS]
+    if not barred and not numbers:
+        notes = [_FIXED if has_layer else _NO_LAYER]
     left_out = sum(int(found) for token in tokens if isinstance(found := token.details.get(LEFT_OUT), float))
     if left_out:
         notes.append(f"{left_out:,} candidate exits held NaN or infinity and were left out of the choice.")
@@ -77,6 +85,10 @@ def layers_table(tokens: Sequence[TokenTrace], console: Console) -> RenderableTy
 def _by_candidate(token: TokenTrace, name: str | None) -> dict[int, float]:
     found = token.details.get(name or "", {})
     return found if isinstance(found, dict) else {}
+
+
+def _words(name: str | None) -> str:
+    return (name or "").replace("_", " ")
 
 
 def _signed(number: object) -> str:

@@ -90,6 +90,7 @@ def _line_up(asked: Generating) -> tuple[Lineup, GenerationConfig]:
         model_identity=model_identity(model.model_name),
         dtype=dtype_for(model),
         strategies=tuple(str(strategy) for strategy in lineup.scored),
+        versions=tuple(strategy.version for strategy in lineup.scored),
         penalties=asked.decoding.penalties(lineup.scored, depth, asked.task.name, asked.preset),
         decoding=asked.decoding.settings(asked.task.name, asked.output.seed),
         selection=asked.rows.selection(asked.task.name),

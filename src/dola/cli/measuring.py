@@ -93,6 +93,7 @@ def _line_up(asked: Measuring) -> tuple[Lineup, RunConfig]:
         model_identity=model_identity(model.model_name),
         dtype=dtype_for(model),
         strategies=tuple(str(strategy) for strategy in lineup.scored),
+        versions=tuple(strategy.version for strategy in lineup.scored),
         selection=asked.rows.selection(asked.task.name),
         truncate=asked.output.truncate,
     )

@@ -76,7 +76,7 @@ class StrategyOptions:
         asked = tuple(
             self._with_flags(*parse_named(text)) for text in self.early_exit_layers or (DEFAULT_LAYERS,)
         )
-        if self.compare and not any(isinstance(strategy, Vanilla) for strategy in asked):
+        if self.compare and not any(type(strategy) is Vanilla for strategy in asked):
             return (Vanilla(), *asked)
         return asked
 

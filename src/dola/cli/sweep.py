@@ -31,8 +31,8 @@ bucket_option = click.option(
     "buckets",
     multiple=True,
     metavar="LAYERS",
-    help="A bucket to choose from, as in --early-exit-layers. Several times.  [default: low and high; in a"
-    " model of more than 40 layers one for every 20]",
+    help="A bucket to choose from, or any strategy, as in --early-exit-layers. Several times.  [default: low"
+    " and high; in a model of more than 40 layers one for every 20]",
 )
 
 
@@ -66,8 +66,11 @@ class Sweep:
         made = self._contrast.strategies(texts, self._task)
         for text, (label, strategy) in zip(texts[1:], made[1:], strict=True):
             resolved = resolve_strategy(strategy, {OWN: depth})
-            if not resolved.candidates:
-                raise StrategyError(f"--bucket {text}: expected candidate layers, as in '0,2,4,-1' or 'low'")
+            if resolved.plain:
+                raise StrategyError(
+                    f"--bucket {text}: vanilla is what all are compared with; expected another strategy, as"
+                    " in '0,2,4,-1', 'low' or 'sled:high'"
+                )
             self._candidates[label] = resolved.candidates, _flag(resolved.strategy, text)
         layers = range(depth.num_layers) if self._static else ()
         static = [f"{layer},{depth.num_layers}" for layer in layers]
@@ -106,11 +109,13 @@ def _flag(strategy: Strategy, text: str) -> str:
     """The strategy's layers by number, and what was said of it: its other settings are the preset's or given
     as flags, but for the norm, which a bucket has by its name and layers by number have not."""
     from dola.strategies import parse_named
+    from dola.strategies.text import strategy_text
 
-    said = {*strategy.layer_fields, "early_exit_norm", *parse_named(text)[1]} & {
-        each.name for each in fields(strategy)
-    }
-    return str(type(strategy)(**{name: getattr(strategy, name) for name in sorted(said)}))
+    said = parse_named(text)[1]
+    known = {each.name for each in fields(strategy)}
+    taken = sorted({*strategy.layer_fields, "early_exit_norm", *said} & known)
+    # What was said stays, even where it is the strategy's own default: the preset's is another.
+    return strategy_text(type(strategy)(**{name: getattr(strategy, name) for name in taken}), keep=said)
 
 
 def show_choice(result: dict[str, Any]) -> None:

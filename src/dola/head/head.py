@@ -107,7 +107,7 @@ class ContrastiveHead:
     def _of_several(self, hidden: Tensor, strategies: Sequence[ResolvedStrategy], which: Tensor) -> Scores:
         """Strategies that read the same share the product, and the tiles."""
         exits = exits_of(read for each in strategies for read in each.reads)
-        whole = Whole(hidden.shape[:2])
+        whole = Whole(hidden.shape[:2], detailed=False)  # those of several strategies are no one thing
         for reads in dict.fromkeys(all_reads([each.reads]) for each in strategies):
             numbers = [n for n, each in enumerate(strategies) if all_reads([each.reads]) == reads]
             group = torch.isin(which, torch.tensor(numbers, device=which.device)).nonzero()[:, 0]
@@ -123,7 +123,7 @@ class ContrastiveHead:
                         contrast = strategies[number].contrast(own)
                         blame = unusable(strategies[number], contrast, own, states[:, rows][:, at])
                         whole.put(group[rows][at], contrast, blame, places)
-        return whole.scores(are_finite(hidden), detailed=False)
+        return whole.scores(are_finite(hidden))
 
     def _logits(self, hidden: Tensor, reads: Sequence[Read]) -> Tensor:
         """The logits `[len(reads), r, V]` of the states `[E, r, D]` at the reads' exits."""

@@ -26,7 +26,10 @@ class Scores(NamedTuple):
 
 
 def unusable(strategy: ResolvedStrategy, contrast: Contrast, tile: ExitLogits, states: Tensor) -> Tensor:
-    """Where a strategy's scores are none, and which of the exits are to blame for it.
+    """Where there is nothing to score by, and which of the exits are to blame for it.
+
+    All that a strategy reads must be distributions, whether it minds or not, unless it leaves out candidates
+    that are none, and counts them as `left_out`: then one of them must be left.
 
     Args:
         contrast: what the strategy made of the tile.
@@ -39,13 +42,19 @@ def unusable(strategy: ResolvedStrategy, contrast: Contrast, tile: ExitLogits, s
         StrategyError: the strategy makes NaN, +inf or nothing but -inf of logits that are distributions.
     """
     bad = ~are_distributions(contrast.scores)
+    left_out = contrast.details.get("left_out") if strategy.candidates else None
+    if left_out is not None:
+        bad = bad | (left_out == len(strategy.candidates))
+    elif not strategy.plain:
+        for read in strategy.reads:
+            bad = bad | ~are_distributions(tile.logits(read))
     exits = exits_of(tile.reads)
     blame = bad.new_zeros(len(exits), *bad.shape)
     at_once = bad.device.type == "cpu" and not torch.compiler.is_compiling()
     if at_once and not bool(bad.any()):
         return blame
     finite = are_finite(states).to(bad.device)
-    for read in tile.reads:
+    for read in strategy.reads:
         broken = bad & ~are_distributions(tile.logits(read))
         places = [exits.index(exit) for exit in read.exits]
         damaged = ~finite[places]
@@ -61,9 +70,10 @@ def unusable(strategy: ResolvedStrategy, contrast: Contrast, tile: ExitLogits, s
 class Whole:
     """The scores of all positions, put together from those of tiles."""
 
-    def __init__(self, shape: Sequence[int]) -> None:
-        """`shape`: how many exits and positions there are."""
+    def __init__(self, shape: Sequence[int], *, detailed: bool = True) -> None:
+        """`shape`: how many exits and positions there are. `detailed`: keep the details too."""
         self._exits, self._rows = shape
+        self._detailed = detailed
         self._only: tuple[Contrast, Tensor] | None = None
         self._scores: Tensor | None = None
         self._premature: Tensor | None = None
@@ -88,20 +98,20 @@ class Whole:
             if self._premature is None:
                 self._premature = contrast.premature.new_full((self._rows,), -1)
             self._premature[rows] = contrast.premature
-        for name, detail in contrast.details.items():
+        for name, detail in contrast.details.items() if self._detailed else ():
             if name not in self._details:
                 self._details[name] = detail.new_empty(*detail.shape[:-1], self._rows)
             self._details[name][..., rows] = detail
 
-    def scores(self, finite: Tensor, *, detailed: bool = True) -> Scores:
+    def scores(self, finite: Tensor) -> Scores:
         if self._only is not None:
             contrast, blame = self._only
-            kept = contrast.details if detailed else {}
+            kept = contrast.details if self._detailed else {}
             return Scores(Contrast(contrast.scores, contrast.premature, kept), finite, blame)
         if self._scores is None or self._unusable is None:
             raise ValueError("no position was read")
-        details = self._details if detailed else {}
-        return Scores(Contrast(self._scores, self._premature, details), finite, self._unusable)
+        contrast = Contrast(self._scores, self._premature, self._details)
+        return Scores(contrast, finite, self._unusable)
 
 
 def shaped(scores: Scores, positions: Sequence[int]) -> Scores:

@@ -12,6 +12,7 @@ from dola.strategies.delta import DeLTa
 from dola.strategies.dola import DoLa, DoLaStatic
 from dola.strategies.exit_logits import ExitLogits
 from dola.strategies.label import strategy_label
+from dola.strategies.layers import Bucket, candidate_layers, candidates_from, candidates_text
 from dola.strategies.parse import parse_named, parse_strategy
 from dola.strategies.reads import OWN, Depth, Depths, Exit, Read, all_reads, exits_of
 from dola.strategies.registry import find_strategy
@@ -21,6 +22,7 @@ from dola.strategies.vanilla import Vanilla
 __all__ = [
     "OWN",
     "SLED",
+    "Bucket",
     "Contrast",
     "DeLTa",
     "Depth",
@@ -35,6 +37,9 @@ __all__ = [
     "Strategy",
     "Vanilla",
     "all_reads",
+    "candidate_layers",
+    "candidates_from",
+    "candidates_text",
     "exits_of",
     "find_strategy",
     "parse_named",

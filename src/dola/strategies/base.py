@@ -92,7 +92,11 @@ class Strategy(ABC):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        if "exits" in vars(cls):
+        made = vars(cls)
+        property_of_before = "exits" in made and "exits" not in made.get("__annotations__", {})
+        # What nobody calls: of a subclass of ours that leaves `resolve` as it is.
+        uncalled = "contrast" in made and cls.resolve.__module__.partition(".")[0] == "dola"
+        if property_of_before or uncalled:
             raise StrategyError(
                 f"{cls.__module__}.{cls.__qualname__} was written for dola's former contract (`exits`,"
                 " `contrast(logits)`): now resolve(depths) returns a ResolvedStrategy(strategy, reads,"

@@ -63,7 +63,7 @@ def implied_name(layers: str) -> str | None:
     first, *more = (part.strip() for part in layers.split(","))
     if first in BUCKETS:
         return "dola"
-    if first and first[0] not in "-+0123456789":
+    if not first or first[0] not in "-+0123456789":
         return None
     return ("vanilla", "static", "dola")[min(len(more), 2)]
 

@@ -13,7 +13,7 @@ by `/`. In a word `% , : = /` and what a number or `none` would read as is writt
 import re
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import MISSING, Field, fields
 from typing import Any
 from urllib.parse import quote, unquote
@@ -25,18 +25,19 @@ from dola.strategies.registry import implied_name, name_of
 _RESERVED = re.compile(r"[%,:=/]|^\s|\s$|[\x00-\x1f\x7f]")
 
 
-def strategy_text(strategy: Strategy) -> str:
-    """As `parse_strategy` reads it: settings that are as they would be anyway are left out."""
+def strategy_text(strategy: Strategy, *, keep: Collection[str] = ()) -> str:
+    """As `parse_strategy` reads it: what is as it would be anyway is left out, but for `keep`."""
     layers = strategy.layers_text()
-    settings = ",".join(f"{key}={value_text(value, kind)}" for key, value, kind in _said(strategy, layers))
+    said = _said(strategy, layers, keep)
+    settings = ",".join(f"{key}={value_text(value, kind)}" for key, value, kind in said)
     name = name_of(type(strategy))
     if layers and implied_name(layers) == name:
         name = ""
     return ":".join(part for part in (name, layers, settings) if part)
 
 
-def _said(strategy: Strategy, layers: str) -> Iterator[tuple[str, object, object]]:
-    """The settings that differ from those which the same layers have with nothing said."""
+def _said(strategy: Strategy, layers: str, keep: Collection[str]) -> Iterator[tuple[str, object, object]]:
+    """The settings to `keep`, and those that differ from what the same layers have with nothing said."""
     kinds = typing.get_type_hints(type(strategy))
     given = dict(strategy.from_layers(layers)) if layers else {}
     plain: Strategy | None = None
@@ -51,7 +52,7 @@ def _said(strategy: Strategy, layers: str) -> Iterator[tuple[str, object, object
             unsaid = not required(each) and value == _default(each)
         else:
             unsaid = value == getattr(plain, each.name)
-        if not unsaid:
+        if not unsaid or each.name in keep:
             yield each.name, value, kinds[each.name]
 
 
@@ -79,12 +80,14 @@ def value_text(value: object, kind: object) -> str:
         (element,) = {*_elements(kind)} or {str}
         return "".join(f"{value_text(each, element)}/" for each in value)
     if isinstance(value, float):
-        return repr(value).removesuffix(".0")
+        short = repr(value).removesuffix(".0")
+        return short if int not in _options(kind) else repr(value)
     if not isinstance(value, str):
         return repr(value)
     text = _RESERVED.sub(lambda match: quote(match[0], safe=""), value)
     if text and _other_than_word(text, kind):
-        text = f"%{ord(text[0]):02X}{text[1:]}"
+        first = "".join(f"%{byte:02X}" for byte in text[0].encode())  # a digit of any script
+        text = first + text[1:]
     return text
 
 

@@ -94,6 +94,7 @@ class Attachment:
         if count == 1:
             return None
         if self.which is not None:
+            _check_index(self.which, count)
             try:
                 return self.which.to(hidden.device).expand(positions)
             except RuntimeError:
@@ -134,6 +135,16 @@ class Attachment:
         if error is not None:  # which is not to be hidden by what it may well have come from
             self._watch.forget()
         self.detach()
+
+
+def _check_index(which: Tensor, count: int) -> None:
+    whole = not which.is_floating_point() and which.dtype != torch.bool
+    if torch.compiler.is_compiling() or (whole and bool(((which >= 0) & (which < count)).all())):
+        return
+    raise StrategyError(
+        f"attachment.which chooses among {count} strategies: expected whole numbers in 0..{count - 1}, found"
+        f" {sorted(set(which.flatten().tolist()))}"
+    )
 
 
 def attach(model: PreTrainedModel, strategy: Strategy | Sequence[Strategy]) -> Attachment:
