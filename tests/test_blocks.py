@@ -13,12 +13,14 @@ from contrasting import resolved
 from dola import DoLa, DoLaStatic, Vanilla
 from dola.contrast import DIVERGENCES, blocks, divergences
 from dola.contrast.blocks import by_blocks
+from dola.errors import NumericsError
 from dola.head import ContrastiveHead
 from dola.head import head as head_module
 from dola.scoring import queries
 from dola.scoring.queries import QueryHeads
 from dola.scoring.trie import TokenTrie
 from dola.strategies import Exit, Read, all_reads, exits_of
+from tiny_models import tiny_model
 
 VOCABULARY, WIDTH = 11, 6
 WEIGHT = torch.randn(VOCABULARY, WIDTH, generator=torch.Generator().manual_seed(0))
@@ -315,4 +317,24 @@ def test_another_error_than_a_full_memory_is_told_as_it_is() -> None:
     heads.begin(trie)
     heads(asked_of(trie), torch.randn(3, len(asked_of(trie)), WIDTH))
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        heads.finish()
+
+
+@pytest.mark.parametrize(
+    ("exit", "value", "message"),
+    [
+        (2, math.nan, r"hidden state of layer 4 \(the last\) of LlamaForCausalLM at 1 of 2 positions"),
+        (1, math.inf, "hidden state of layer 2 of LlamaForCausalLM at 1 of 2 positions"),
+    ],
+)
+def test_a_state_that_is_no_number_is_refused_with_its_layer_and_model(
+    exit: int, value: float, message: str
+) -> None:
+    heads = QueryHeads(tiny_model("llama"), ContrastiveHead(Projection(), VOCABULARY), STRATEGIES)
+    trie = many_queries()
+    heads.begin(trie)
+    hidden = torch.randn(3, 2, WIDTH)
+    hidden[exit, 1] = value
+    heads(asked_of(trie)[:2], hidden)
+    with pytest.raises(NumericsError, match=message):
         heads.finish()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dola import LayerError
-from dola.strategies.layers import candidates_from, candidates_text, layer_numbers
+from dola.strategies.layers import candidates_from, candidates_text, checked_candidates, layer_numbers
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,25 @@ def test_what_cannot_be_read_is_told_with_what_can(text: str, message: str) -> N
 
 def test_numbers_are_read_in_their_order() -> None:
     assert layer_numbers("4,0,-1") == (4, 0, -1)
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        (5, r"must be low, high, auto, all or a tuple of layer numbers, as in \(5,\); found 5$"),
+        (5.0, r"as in \(2, 4\); found 5\.0$"),
+        ((2, "4"), r"as in \(2, 4\); found \(2, '4'\)$"),
+        ({2, 4}, r"as in \(2, 4\); found \{2, 4\}$"),
+        ((True, 4), r"found \(True, 4\)$"),
+        ("lwo", "unknown layer bucket 'lwo': expected one of low, high, auto, all$"),
+    ],
+    ids=str,
+)
+def test_what_are_no_candidates_is_refused_with_an_example(named: object, message: str) -> None:
+    with pytest.raises(LayerError, match=message):
+        checked_candidates(named)
+
+
+def test_candidates_are_kept_as_a_tuple() -> None:
+    assert checked_candidates([2, 4]) == (2, 4)
+    assert checked_candidates("auto") == "auto"

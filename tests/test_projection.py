@@ -166,3 +166,32 @@ def test_a_product_is_told_its_outputs_type_on_cuda_alone(
         monkeypatch.setattr(torch.ops, "aten", SimpleNamespace(mm=SimpleNamespace(**overload)))
         weight: Any = SimpleNamespace(device=torch.device(device))
         assert projection._gives_float32(weight) == found
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("rows_in", [torch.bfloat16, torch.float32], ids=str)
+def test_a_hooked_head_reads_in_its_own_type_whatever_it_is_given(rows_in: torch.dtype) -> None:
+    parts = parts_of(torch.bfloat16)
+    parts.head.register_forward_pre_hook(lambda *_: None)
+    rows = torch.randn(3, WIDTH).to(rows_in)
+    theirs = nn.functional.linear(rows.bfloat16(), parts.head.weight, parts.head.bias)
+    found = projection_of(parts)(rows)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, theirs.float())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["of its own class", "with a forward of its own"])
+def test_any_other_head_makes_its_own_product(kind: str) -> None:
+    parts = parts_of(torch.float32)
+
+    def doubled(rows: Tensor) -> Tensor:
+        return 2 * nn.functional.linear(rows, parts.head.weight, parts.head.bias)
+
+    if kind == "of its own class":
+        forward = {"forward": lambda self, rows: doubled(rows)}
+        parts.head.__class__ = type("Adapted", (nn.Linear,), forward)
+    else:
+        parts.head.forward = doubled
+    rows = torch.randn(3, WIDTH)
+    torch.testing.assert_close(projection_of(parts)(rows), doubled(rows))
