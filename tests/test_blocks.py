@@ -338,3 +338,13 @@ def test_a_state_that_is_no_number_is_refused_with_its_layer_and_model(
     heads(asked_of(trie)[:2], hidden)
     with pytest.raises(NumericsError, match=message):
         heads.finish()
+
+
+def test_a_device_of_which_nothing_is_said_takes_what_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head_module, "_CHUNK_BYTES", {})
+    monkeypatch.setattr(head_module, "_TILE_BYTES", {})
+    project = Projection()
+    hidden = torch.randn(len(READS), 200, WIDTH)
+    found = [rows for rows, _ in ContrastiveHead(project, VOCABULARY).read(hidden, READS)]
+    assert found == [slice(0, 200)]
+    assert project.rows == [len(READS) * 200]
