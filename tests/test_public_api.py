@@ -43,6 +43,7 @@ SIGNATURES = {
     "attach": "(model, strategy)",
     "custom_generate": "(model, input_ids, logits_processor, stopping_criteria, generation_config,"
     " inputs_tensor=None, dola_layers='low', relative_top=0.1, **model_kwargs)",
+    "find_strategy": "(name)",
     "load": "(name, *, dtype=None, device='auto', num_gpus=1, max_gpu_memory=27, trust_remote_code=False,"
     " progress=_silent)",
     "parse_strategy": "(text)",

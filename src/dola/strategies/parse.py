@@ -2,6 +2,7 @@
 
 from dola.errors import StrategyError
 from dola.strategies.base import Strategy
+from dola.strategies.layers import layer_numbers
 from dola.strategies.registry import find_strategy, implied_name
 from dola.strategies.text import read_settings, required, settings_of
 
@@ -24,6 +25,8 @@ def parse_named(text: str) -> tuple[Strategy, frozenset[str]]:
     """
     first, *rest = (part.strip() for part in text.strip().split(":"))
     name = implied_name(first)
+    if not first:
+        layer_numbers(first)  # which refuses it
     if name is None:
         kind, layers = find_strategy(first), ""
         if rest and "=" not in rest[0]:

@@ -168,7 +168,8 @@ def attach(model: PreTrainedModel, strategy: Strategy | Sequence[Strategy]) -> A
             architecture whose logits are not reproduced; or the call comes from within a batch of it.
         LayerError: a layer that the model lacks.
     """
-    strategies = [strategy] if isinstance(strategy, Strategy) else strategy
+    several = isinstance(strategy, Sequence) and not isinstance(strategy, str)
+    strategies: Any = strategy if several else [strategy]  # each of which is checked
     with turn(model):
         return Attachment(model, strategies)
 
