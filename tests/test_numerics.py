@@ -212,6 +212,15 @@ def test_where_no_candidate_is_left_the_layers_are_named(strategy: dola.Strategy
         WAYS[way](lm, Vanilla())
 
 
+def test_a_candidate_that_is_left_out_is_not_blamed_for_another_layer() -> None:
+    lm = tiny_language_model()
+    with spoilt(lm.model, 1, NAN):
+        lm.model.model.norm.register_forward_hook(lambda _norm, _args, hidden: hidden * NAN)
+        for way in ("attach", "generate", "loglikelihood", "trace"):
+            with pytest.raises(NumericsError, match=r"state of layer 4 \(the last\) of"):
+                WAYS[way](lm, DoLa((0, 1, 2)))
+
+
 class Masked(nn.Linear):
     """A head that rules tokens out by itself."""
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dola.contrast import are_distributions, are_finite
 from dola.errors import StrategyError
-from dola.strategies import Contrast, ExitLogits, ResolvedStrategy, exits_of
+from dola.strategies import Contrast, ExitLogits, Read, ResolvedStrategy, exits_of
 
 
 class Scores(NamedTuple):
@@ -54,8 +54,15 @@ def unusable(strategy: ResolvedStrategy, contrast: Contrast, tile: ExitLogits, s
     if at_once and not bool(bad.any()):
         return blame
     finite = are_finite(states).to(bad.device)
-    for read in strategy.reads:
+    others = torch.zeros_like(bad)
+    # Candidates that may be left out are to blame only where nothing else is.
+    early = [read for read in strategy.reads if left_out is not None and _only(strategy.candidates, read)]
+    for read in (*(read for read in strategy.reads if read not in early), *early):
         broken = bad & ~are_distributions(tile.logits(read))
+        if read in early:
+            broken = broken & ~others
+        else:
+            others = others | broken
         places = [exits.index(exit) for exit in read.exits]
         damaged = ~finite[places]
         blame[places] |= broken & (damaged | ~damaged.any(0))
@@ -65,6 +72,10 @@ def unusable(strategy: ResolvedStrategy, contrast: Contrast, tile: ExitLogits, s
             " sound"
         )
     return blame
+
+
+def _only(layers: Sequence[int], read: Read) -> bool:
+    return all(exit.layer in layers for exit in read.exits)
 
 
 class Whole:
