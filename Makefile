@@ -7,12 +7,16 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 # Relative, as are all paths here: the checkout may lie in a folder with spaces in its name.
 VENV = .venv
 READY = $(VENV)/.ready
+MUTATE = .venv-mutate
 RUN = $(VENV)/bin/python -m
 # What `make constraints` pins. Not vllm: it pins a torch of its own, so it has an environment of its own.
 EXTRAS = dev,ray,serve,lens,lm-eval,judge
 
+# Processes that `make test` uses.
+JOBS ?= auto
+
 .DEFAULT_GOAL = help
-.PHONY: help setup demo test explore lint types layers check bench constraints clean
+.PHONY: help setup demo test explore lint types layers check bench constraints mutate clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -30,8 +34,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## answer a few questions with and without DoLa, on an embedded model
 	$(VENV)/bin/dola demo
 
-test: $(READY) ## run the tests (ARGS="-k tap" chooses)
-	$(RUN) pytest $(ARGS)
+test: $(READY) ## run the tests (ARGS="-k tap" chooses), one process a core, at most 4 (JOBS=1: one after the other)
+	$(RUN) pytest --numprocesses $(JOBS) --maxprocesses 4 --dist worksteal $(ARGS)
 
 explore: $(READY) ## run the property tests (hypothesis) on new, random cases, thousands of each
 	$(RUN) pytest -m hypothesis --hypothesis-profile=explore $(ARGS)
@@ -61,5 +65,17 @@ constraints: $(READY) ## pin in constraints.txt the newest versions that fit tor
 	      print(*(n + "==" + v.split("+")[0] for n, v in sorted(found.items()) if n.split("-")[0] not in unpinned), sep="\n")'; \
 	} > constraints.new && mv constraints.new constraints.txt
 
+mutate: $(MUTATE)/.ready ## a change of the arithmetic that no test notices (ARGS="dola.head.*" chooses)
+	OMP_NUM_THREADS=1 $(MUTATE)/bin/mutmut run --max-children 1 $(ARGS)
+	$(MUTATE)/bin/mutmut results
+
+# Beside the packages of .venv, so that `make setup` need not fetch it.
+$(MUTATE)/.ready: $(READY)
+	$(RUN) venv --clear $(MUTATE)
+	$(MUTATE)/bin/python -m pip install --quiet mutmut==3.8.1
+	$(VENV)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
+		> "$$($(MUTATE)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/of-setup.pth"
+	@touch $(MUTATE)/.ready
+
 clean: ## remove .venv and the tools' caches, but no fetched model (`dola models` does that)
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) $(MUTATE) mutants .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist

@@ -41,7 +41,8 @@ class Timing:
 
 
 def strategies(model: PreTrainedModel) -> dict[str, dola.Strategy | None]:
-    """The contenders by name. Dynamic contrasts 8 candidates over the lower half, static one layer."""
+    """The contenders by name. DoLa and SLED read 8 candidates over the lower half, static one layer, DeLTa
+    the last fifth of the layers."""
     n = model.config.num_hidden_layers
     step = max(1, n // 2 // 8)
     candidates = tuple(range(0, n // 2, step))[:8]
@@ -50,6 +51,8 @@ def strategies(model: PreTrainedModel) -> dict[str, dola.Strategy | None]:
         "vanilla, attached": dola.Vanilla(),
         "DoLa static": dola.DoLaStatic(candidates[-1]),
         f"DoLa, {len(candidates)} candidates": dola.DoLa(candidates),
+        f"SLED, {len(candidates)} candidates": dola.SLED(candidates),
+        "DeLTa": dola.DeLTa(M=n - max(1, n // 5), L=n + 1),
     }
 
 

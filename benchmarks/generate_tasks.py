@@ -26,13 +26,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from released import ReleasedCode
+from released import ReleasedCode, layers_of
 from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax, softmax
 from transformers import DynamicCache
 
 import dola
 from dola.models.parts import take_apart
+from dola.strategies import OWN, resolve_all
 from dola.tasks.gsm8k import Gsm8k
 from dola.tasks.prompts import load_demonstrations
 
@@ -102,7 +103,7 @@ def ours(lm: dola.LanguageModel, strategy: dola.Strategy, batch_size: int, new_t
 
 def stand_in(lm: dola.LanguageModel, strategy: dola.Strategy, new_tokens: int) -> Turn:
     """The released code's cost, step by step; see the top of this file."""
-    head, layers = take_apart(lm.model).head, [layer for layer, _ in strategy.resolve(lm.depth).exits]
+    head, layers = take_apart(lm.model).head, layers_of(strategy)
 
     def step(ids: Tensor, cache: DynamicCache) -> Tensor:
         output = lm.model(ids, past_key_values=cache, output_hidden_states=True, logits_to_keep=1)
@@ -142,7 +143,7 @@ def measure(args: argparse.Namespace, lm: dola.LanguageModel, prompts: list[str]
     """Examples a minute of each contender, turn by turn."""
     # Exits as the released code has them: not normed.
     pair = (dola.Vanilla(), dola.DoLa("low", early_exit_norm=False))
-    vanilla, low = (strategy.resolve(lm.depth) for strategy in pair)
+    vanilla, low = (each.strategy for each in resolve_all(pair, {OWN: lm.depth}))
     few = prompts[: args.alone]
     turns: dict[str, tuple[Turn, list[str]]] = {
         PLAIN: (plain(lm, args.new_tokens), few),

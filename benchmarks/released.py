@@ -75,14 +75,14 @@ class ReleasedCode:
         self, prompt: str, continuations: Sequence[str], strategies: Sequence[dola.Strategy]
     ) -> tuple[float, list[list[float]]]:
         """Seconds for all strategies one after another, and the scores by strategy."""
-        answers = [self._ask("score", prompt, continuations, _layers(strategy)) for strategy in strategies]
+        answers = [self._ask("score", prompt, continuations, layers_of(strategy)) for strategy in strategies]
         return sum(seconds for seconds, _ in answers), [scores for _, scores in answers]
 
     def generate(
         self, prompts: Sequence[str], strategy: dola.Strategy, *, new_tokens: int, penalty: float
     ) -> float:
         """Seconds for so many greedy tokens of every prompt, one prompt after another."""
-        seconds, _ = self._ask("generate", prompts, _layers(strategy), new_tokens, penalty)
+        seconds, _ = self._ask("generate", prompts, layers_of(strategy), new_tokens, penalty)
         return seconds
 
     def _ask(self, kind: str, *arguments: object) -> tuple[float, Any]:
@@ -97,5 +97,6 @@ class ReleasedCode:
         return line
 
 
-def _layers(strategy: dola.Strategy) -> list[int]:
-    return [layer for layer, _ in strategy.exits]
+def layers_of(strategy: dola.Strategy) -> list[int]:
+    """The layers by number, the mature one last, of a strategy that was resolved for a model."""
+    return [int(layer) for layer in strategy.layers_text().split(",")]

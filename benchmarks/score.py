@@ -29,12 +29,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from released import ReleasedCode
+from released import ReleasedCode, layers_of
 from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax, softmax
 
 import dola
 from dola.models.parts import take_apart
+from dola.strategies import OWN, resolve_all
 
 Request = tuple[str, list[str]]
 Scores = list[list[float]]
@@ -92,7 +93,7 @@ def slow_path(lm: dola.LanguageModel, request: Request, strategies: Sequence[dol
 def _slow_score(lm: dola.LanguageModel, prompt: str, answer: str, strategy: dola.Strategy) -> float:
     joint = lm.tokenizer(prompt + answer, return_tensors="pt")["input_ids"]
     start = len(lm.tokenizer(prompt)["input_ids"])
-    head, layers = take_apart(lm.model).head, [layer for layer, _ in strategy.exits]
+    head, layers = take_apart(lm.model).head, layers_of(strategy)
     with torch.inference_mode():
         states = lm.model(joint, output_hidden_states=True, use_cache=False, logits_to_keep=1).hidden_states
         logits = {layer: head(states[layer])[0] for layer in layers}  # every position, every layer
@@ -223,7 +224,7 @@ def main() -> None:
     # The released multiple-choice script rules out no token, and norms no early exit.
     released = "alpha=0.0,early_exit_norm=false"
     texts = [name if name == "-1" else f"{name}:{released}" for name in args.strategy or ["low"]]
-    strategies = [dola.parse_strategy(text).resolve(lm.depth) for text in texts]
+    strategies = [each.strategy for each in resolve_all(map(dola.parse_strategy, texts), {OWN: lm.depth})]
     requests = requests_of(args.requests, args.questions)
     print(f"{args.model}, {args.threads} threads, {len(requests)} questions, {' and '.join(texts)}")
     others: Others = {"slow path": functools.partial(timed_slow_path, lm, strategies)}

@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from unittest import mock
 
-from dola.hosts.generation import Generation
-from dola.strategies import Depth, Strategy
+from dola.hosts.transformers.generation import Generation
+from dola.strategies import OWN, Depth, Strategy, resolve_strategy
 
 DEPTH = Depth(num_layers=8, tied_embeddings=False)
 
@@ -53,7 +53,7 @@ def _generation(prompt: str, strategy: Strategy, settings: Mapping[str, object])
     stopped = bool(stop) and digest[3] % 4 > 0
     raw = f"{text}\n\n{stop[0]} more" if stopped else text
     tokens = min(len(raw.split()), settings["max_new_tokens"])
-    candidates = strategy.candidates
+    candidates = resolve_strategy(strategy, {OWN: DEPTH}).candidates
     layers = (
         tuple(candidates[(digest[4] + at) % len(candidates)] for at in range(tokens)) if candidates else None
     )

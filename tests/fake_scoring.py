@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from unittest import mock
 
 from dola.scoring.result import LogLikelihood, Scored
-from dola.strategies import Depth, Strategy
+from dola.strategies import OWN, Depth, Strategy, resolve_strategy
 
 DEPTH = Depth(num_layers=8, tied_embeddings=False)
 
@@ -46,7 +46,7 @@ def _likelihood(prompt: str, text: str, strategy: Strategy) -> LogLikelihood:
         for at, _ in enumerate(text.split())
     ]
     scores = tuple(-5.0 * number / 2**32 for number in numbers)
-    candidates = strategy.candidates
+    candidates = resolve_strategy(strategy, {OWN: DEPTH}).candidates
     layers = tuple(candidates[number % len(candidates)] for number in numbers) if candidates else None
     return LogLikelihood(sum(scores), scores, layers)
 

@@ -157,9 +157,9 @@ def test_attached_scores_are_the_oracles(model: PreTrainedModel, norm: bool):  #
     scores, chosen, clear = _oracle(logits, alpha=0.1)
     with dola.attach(model, dola.DoLa((0, 1, 2), early_exit_norm=norm)) as attachment:
         ours = model(input_ids=IDS).logits
-    contrast = attachment.last
+        premature = attachment.last.premature
     assert clear.float().mean() > 0.8
-    assert torch.equal(contrast.premature[clear], chosen[clear])
+    assert torch.equal(premature[clear], chosen[clear])  # layers 0, 1, 2 are numbers 0, 1, 2
     mature = torch.log_softmax(output.logits.double(), -1)
     at_the_edge = (mature - mature.amax(-1, keepdim=True) - math.log(0.1)).abs() < 1e-4
     compared = clear[..., None] & ~at_the_edge
@@ -169,11 +169,11 @@ def test_attached_scores_are_the_oracles(model: PreTrainedModel, norm: bool):  #
 @torch.no_grad()
 def test_greedy_decoding_is_the_same_with_and_without_the_cache(model: PreTrainedModel):
     settings = {"attention_mask": torch.ones_like(IDS), "max_new_tokens": 4, "do_sample": False}
-    with dola.attach(model, dola.DoLa((0, 1, 2))) as attachment:
+    with dola.attach(model, dola.DoLa((0, 1, 2))):
         cached = model.generate(IDS, **settings)
         uncached = model.generate(IDS, use_cache=False, **settings)
         scores = model(input_ids=cached[:, :-1]).logits[:, IDS.shape[1] - 1 :]
-    assert attachment.last.scores.shape[-1] == VOCAB_SIZE
+    assert scores.shape[-1] == VOCAB_SIZE
     assert torch.equal(cached, uncached)
     assert torch.equal(cached[:, IDS.shape[1] :], scores.argmax(-1))
 

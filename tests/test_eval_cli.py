@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from contrasting import resolved
 from dola.cli.main import dola
 from dola.cli.scoring_options import ContrastOptions
-from dola.strategies import Depth
 from fake_scoring import fake_model
 
 HERE = Path(__file__).parent
@@ -70,7 +70,11 @@ def test_the_output_has_the_released_keys_and_types(tmp_path: Path) -> None:
 
 def test_several_strategies_come_from_one_run_each_with_its_released_json(tmp_path: Path) -> None:
     together = evaluated(tmp_path / "together.json", *THREE)
-    assert [row["label"] for row in together["dola"]["rows"][:3]] == ["vanilla", "low", "high"]
+    assert [row["label"] for row in together["dola"]["rows"][:3]] == [
+        "vanilla",
+        "low (released)",
+        "high (released)",
+    ]
     alone = evaluated(tmp_path / "alone.json", "--early-exit-layers", "high")
     places = [row["strategy"] for row in together["dola"]["rows"][:3]]
     assert together["dola"]["strategies"][places[2]]["released"] == {
@@ -86,25 +90,25 @@ def test_dashes_and_underscores_are_alike_and_flags_without_effect_are_named(tmp
     assert result.exit_code == 0, result.output
     assert "--top_p, --do-rating: without effect" in result.stderr
     strategies = json.loads((tmp_path / "o.json").read_text())["dola"]["strategies"]
-    assert "filter_value=-500.0" in strategies[0]["spec"]
+    assert "filter_value=-500" in strategies[0]["spec"]
 
 
 def test_the_preset_is_the_released_scripts_and_a_setting_in_the_text_wins(tmp_path: Path) -> None:
     strategies = evaluated(tmp_path / "o.json", "--early-exit-layers", "low:alpha=0.3")["dola"]["strategies"]
-    assert strategies[0]["spec"] == "0,2,8:alpha=0.3,filter_value=-1000.0"
+    assert strategies[0]["spec"] == "0,2,8:alpha=0.3,filter_value=-1000"
     output = tmp_path / "factor.json"
     factor = ["eval", "factor", "--data-path", str(DATA / "factor" / "expert_factor.csv")]
     result = run(*factor, "--output-path", str(output), "--early-exit-layers", "low")
     assert result.exit_code == 0, result.output
     spec = json.loads(output.read_text())["dola"]["strategies"][0]["spec"]
-    assert "post_softmax=True" in spec
+    assert "post_softmax=true" in spec
     assert "alpha" not in spec  # 0.1 is the strategy's own
 
 
 def test_controls_and_variants_stand_beside_the_strategies(tmp_path: Path) -> None:
     result = evaluated(tmp_path / "o.json", *THREE)
     labels = [row["label"] for row in result["dola"]["rows"]]
-    assert "low · post_softmax, per token" in labels
+    assert "low (released) · post_softmax, per token" in labels
     assert {f"control: {name} answer" for name in ("longest", "shortest", "random")} <= set(labels)
 
 
@@ -276,8 +280,8 @@ def test_tune_scores_every_static_layer_and_chooses_a_bucket_to_paste(tmp_path: 
     assert result.exit_code == 0, result.output
     tuning = json.loads(output.read_text())["dola"]["tuning"]
     assert list(tuning["static"]) == [str(layer) for layer in range(8)]
-    assert tuning["chosen"] in ("low", "high")
-    flags = {"low": "--early-exit-layers 0,2,8", "high": "--early-exit-layers 4,6,8"}
+    assert tuning["chosen"] in ("low (released)", "high (released)")
+    flags = {"low (released)": "--early-exit-layers 0,2,8", "high (released)": "--early-exit-layers 4,6,8"}
     assert result.stdout.rstrip().splitlines()[-1] == flags[tuning["chosen"]]
     assert (tmp_path / "t.json.svg").read_text().startswith("<svg")
     assert run("report", str(output), "-o", str(tmp_path / "t.html")).exit_code == 0
@@ -291,4 +295,4 @@ def test_the_released_preset_norms_no_exit_of_a_bucket_and_the_own_one_does(
     options = ContrastOptions(preset, None, None, None, None, None)
     for task in ("tfqa-mc", "factor", "gsm8k", "strqa", "tfqa", "vicuna"):
         ((_, strategy),) = options.strategies(["high"], task)
-        assert strategy.resolve(Depth(12, tied_embeddings=False)).exits[0].norm is normed
+        assert resolved(strategy, 12).reads[0].exits[0].norm is normed

@@ -104,7 +104,7 @@ def test_the_output_has_the_released_keys_of_the_first_strategy(task: str, tmp_p
 def test_strategies_of_one_command_come_to_what_they_come_to_alone(task: str, tmp_path: Path) -> None:
     together = evaluated(task, tmp_path / "together.json", *THREE)["dola"]
     assert together["kind"] == "generation"
-    assert [row["label"] for row in together["rows"]] == ["vanilla", "low", "high"]
+    assert [row["label"] for row in together["rows"]] == ["vanilla", "low (released)", "high (released)"]
     alone = evaluated(task, tmp_path / "alone.json", "--early-exit-layers", "high")["dola"]
     assert together["strategies"][2]["layers"] == alone["strategies"][0]["layers"]
     assert [each["completions"][2] for each in together["examples"]] == [
@@ -258,7 +258,11 @@ def test_vicuna_writes_an_answer_file_a_strategy_and_the_result_beside_it(tmp_pa
     answers = tmp_path / "answers.jsonl"
     result = run("vicuna", "--answer-file", str(answers), *THREE)
     assert result.exit_code == 0, result.output
-    names = {"answers.jsonl": "m", "answers_low.jsonl": "m_low", "answers_high.jsonl": "m_high"}
+    names = {
+        "answers.jsonl": "m",
+        "answers_low-released.jsonl": "m_low-released",
+        "answers_high-released.jsonl": "m_high-released",
+    }
     ids = set()
     for name, model_id in names.items():
         lines = [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
@@ -285,11 +289,11 @@ def test_an_answer_file_of_another_program_is_not_overwritten_unasked(tmp_path: 
 
 
 def test_no_strategys_answer_file_is_overwritten_unasked(tmp_path: Path) -> None:
-    other = tmp_path / "answers_low.jsonl"
+    other = tmp_path / "answers_low-released.jsonl"
     other.write_text("{}\n")
     result = run("vicuna", "--answer-file", str(tmp_path / "answers.jsonl"), *THREE)
     assert result.exit_code == 2, result.output
-    assert "answers_low.jsonl exists" in result.stderr
+    assert "answers_low-released.jsonl exists" in result.stderr
     assert other.read_text() == "{}\n"
 
 
@@ -459,8 +463,8 @@ def test_tune_chooses_a_bucket_on_halves_and_ends_with_the_flag_to_paste(task: s
         )
     assert result.exit_code == 0, result.output
     ours = json.loads(output.read_text())["dola"]
-    assert [row["label"] for row in ours["rows"]] == ["vanilla", "low", "high"]
-    flags = {"low": "--early-exit-layers 0,2,8", "high": "--early-exit-layers 4,6,8"}
+    assert [row["label"] for row in ours["rows"]] == ["vanilla", "low (released)", "high (released)"]
+    flags = {"low (released)": "--early-exit-layers 0,2,8", "high (released)": "--early-exit-layers 4,6,8"}
     assert ours["tuning"]["flag"] == flags[ours["tuning"]["chosen"]]
     assert result.stdout.rstrip().splitlines()[-1] == ours["tuning"]["flag"]
     assert "The repetition penalty differs" in result.stdout

@@ -35,7 +35,7 @@ from transformers.generation.logits_process import (
 import dola
 from dola import DoLa, DoLaStatic, StrategyError, Vanilla
 from dola.contrast import apply_plausibility
-from dola.hosts.processors import NeverLifts, for_contrast
+from dola.hosts.transformers.processors import NeverLifts, for_contrast
 from real_models import smollm2  # noqa: F401
 from tiny_models import tiny_model
 

@@ -13,10 +13,10 @@ from transformers import PreTrainedTokenizerFast
 
 import dola
 from dola import DoLa, DoLaStatic, Generation, LanguageModel, Strategy, Vanilla
-from dola.hosts import batches
-from dola.hosts.penalty import RowPenalty
-from dola.hosts.stopping import cut_at_stop
-from dola.models.padding import can_pad
+from dola.hosts.transformers import batches
+from dola.hosts.transformers.penalty import RowPenalty
+from dola.hosts.transformers.stopping import cut_at_stop
+from dola.models.capabilities import Capabilities
 from tiny_models import TINY, VOCAB_SIZE, tiny_model
 
 LETTERS = [chr(code) for code in range(ord("!"), ord("!") + VOCAB_SIZE - 3)]
@@ -129,7 +129,7 @@ def test_where_padding_would_change_a_row_only_equally_long_ones_share_a_batch(
     name: str, changes: dict[str, Any], passes: list[dict[str, Any]]
 ) -> None:
     lm = tiny(name, **changes)
-    assert not can_pad(lm.model)
+    assert not Capabilities.of(lm.model).pads
     found = many(lm, PROMPTS, Vanilla(), batch_size=8, max_new_tokens=6)
     assert_as_alone(lm, found, Vanilla(), max_new_tokens=6)
     assert [len(set(each["lengths"])) for each in passes] == [1] * 5

@@ -59,9 +59,9 @@ class Layers(LogitsProcessor):
         last = self.attachment.last
         assert last is not None
         if last.premature is not None:
-            self.seen.append(self.attachment.strategy.candidates[int(last.premature[0, -1])])
-        if last.divergence is not None:
-            self.divergence.append(last.divergence[:, 0, -1].tolist())
+            self.seen.append(int(last.premature[0, -1]))
+        if "divergence" in last.details:
+            self.divergence.append(last.details["divergence"][:, 0, -1].tolist())
         return scores
 
 
@@ -215,9 +215,8 @@ def test_each_tokens_divergences_layer_and_score_are_those_of_the_released_scori
     strategy = DoLa(tuple(golden["candidate_layers"]), alpha=0.0)
     with torch.inference_mode(), dola.attach(smollm2.model, strategy) as attachment:
         scores = smollm2.model(ids).logits[0]
-    last = attachment.last
+        last = attachment.last
     assert last is not None
-    assert last.divergence is not None
     assert last.premature is not None
     total = 0.0
     for token in golden["tokens"]:
@@ -225,8 +224,8 @@ def test_each_tokens_divergences_layer_and_score_are_those_of_the_released_scori
         score = float(scores[position, token["token_id"]])
         total += score
         assert_scores([score], [token["token_score"]])
-        assert golden["candidate_layers"][int(last.premature[0, position])] == token["selected"]
-        check_divergence(last.divergence[:, 0, position].tolist(), token, scores.shape[-1])
+        assert int(last.premature[0, position]) == token["selected"]
+        check_divergence(last.details["divergence"][:, 0, position].tolist(), token, scores.shape[-1])
     assert total == pytest.approx(golden["log_prob"], rel=1e-6, abs=3e-3)
 
 

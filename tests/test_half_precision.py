@@ -7,10 +7,11 @@ import torch
 from transformers import PreTrainedModel
 
 import dola
+from contrasting import contrast_of
 from dola.models.parts import take_apart
 from dola.models.projection import projection_of
 from dola.models.tap import LayerTap
-from dola.strategies import Exit
+from dola.strategies import OWN, Contrast, Exit, Strategy, resolve_strategy
 from tiny_models import tiny_model
 
 IDS = torch.tensor([[5, 17, 3, 42, 88, 17, 60, 9, 31], [70, 12, 12, 55, 23, 91, 8, 77, 4]])
@@ -30,11 +31,11 @@ def test_half_precision_chooses_and_scores_as_a_float64_head_on_the_same_states(
     model = tiny_model(name, dtype=dtype)
     with dola.attach(model, dola.DoLa((0, 1, 2), early_exit_norm=norm)) as attachment:
         scores = model(input_ids=IDS).logits
-    contrast = attachment.last
+        contrast = attachment.last
     assert scores.dtype == torch.float32
     assert torch.isfinite(scores).any(-1).all()
     assert not torch.isnan(scores).any()
-    assert torch.isfinite(contrast.divergence).all()
+    assert torch.isfinite(contrast.details["divergence"]).all()
 
     parts = take_apart(model)
     hidden = states(model, [Exit(layer, norm) for layer in (0, 1, 2)])
@@ -43,9 +44,13 @@ def test_half_precision_chooses_and_scores_as_a_float64_head_on_the_same_states(
     exact = raw * parts.scale
     if parts.softcap is not None:
         exact = torch.tanh(exact / parts.softcap) * parts.softcap
-    right = dola.DoLa((0, 1, 2), early_exit_norm=norm).resolve(parts.depth).contrast(exact.float())
+    right = contrasted(model, dola.DoLa((0, 1, 2), early_exit_norm=norm), exact.float())
     assert torch.equal(contrast.premature, right.premature)
     torch.testing.assert_close(scores, right.scores, rtol=1e-4, atol=1e-3)
+
+
+def contrasted(model: PreTrainedModel, strategy: Strategy, logits: torch.Tensor) -> Contrast:
+    return contrast_of(resolve_strategy(strategy, {OWN: take_apart(model).depth}), logits)
 
 
 def states(model: PreTrainedModel, exits: list[Exit]) -> torch.Tensor:
@@ -107,6 +112,6 @@ def test_an_early_mature_layer_is_contrasted_without_the_last_one(norm: bool):  
     if norm:
         exits = model.model.norm(exits)
     logits = torch.tanh(model.lm_head(exits) / 3.0) * 3.0
-    expected = strategy.resolve(take_apart(model).depth).contrast(logits).scores
+    expected = contrasted(model, strategy, logits).scores
     with dola.attach(model, strategy):
         torch.testing.assert_close(model(input_ids=IDS).logits, expected, rtol=1e-4, atol=1e-4)

@@ -23,6 +23,7 @@ from transformers import (
 from transformers.generation.streamers import BaseStreamer
 
 import dola
+from contrasting import contrast_of, resolved
 from dola import DoLa, DoLaStatic, ModelError, Strategy, StrategyError, Vanilla
 from real_models import smollm2  # noqa: F401
 from tiny_models import tiny_model
@@ -74,10 +75,10 @@ def changed(model: PreTrainedModel) -> list[str]:
 def contrasted(model: PreTrainedModel, ids: Tensor, strategy: Strategy, **inputs: Any) -> Tensor:
     """Scores of the last position `[B, V]`, from nothing but the model's hidden states and its head."""
     depth = model.config.num_hidden_layers
-    resolved = strategy.resolve(dola.strategies.Depth(depth, False))
+    own = resolved(strategy, depth)
     hidden = model(ids, output_hidden_states=True, use_cache=False, **inputs).hidden_states
-    exits = torch.stack([model.lm_head(hidden[exit.layer][:, -1]) for exit in resolved.exits])
-    return resolved.contrast(exits.float()).scores
+    exits = torch.stack([model.lm_head(hidden[read.exits[0].layer][:, -1]) for read in own.reads])
+    return contrast_of(own, exits.float()).scores
 
 
 @torch.no_grad()
@@ -130,7 +131,7 @@ def test_early_exits_are_normed_where_asked(model: PreTrainedModel) -> None:
     with torch.no_grad():
         hidden = model(PROMPT, output_hidden_states=True).hidden_states
         exits = [model.lm_head(model.model.norm(hidden[1])), model.lm_head(hidden[-1])]
-        expected = DoLaStatic(0).resolve(dola.strategies.Depth(1, False)).contrast(torch.stack(exits)).scores
+        expected = contrast_of(resolved(DoLaStatic(0), 1), torch.stack(exits)).scores
         with dola.attach(model, DoLaStatic(1, early_exit_norm=True)):
             torch.testing.assert_close(model(PROMPT).logits, expected, rtol=1e-4, atol=1e-4)
 
@@ -141,7 +142,7 @@ def test_every_position_of_a_forward_pass_is_contrasted(model: PreTrainedModel) 
     with dola.attach(model, STRATEGY) as attachment:
         torch.testing.assert_close(model(PROMPT).logits, expected, rtol=1e-4, atol=1e-4)
         assert attachment.last.premature.shape == (1, 10)
-        assert attachment.last.divergence.shape == (3, 1, 10)
+        assert attachment.last.details["divergence"].shape == (3, 1, 10)
         for keep in (1, 3, torch.tensor([2, 5])):
             kept = expected[:, keep] if isinstance(keep, Tensor) else expected[:, -keep:]
             found = model(PROMPT, logits_to_keep=keep).logits
@@ -301,15 +302,17 @@ def test_in_half_precision_the_contrast_is_float32(dtype: torch.dtype) -> None:
     model = tiny_model("llama", dtype=dtype)
     with torch.no_grad():
         hidden = model(PROMPT, output_hidden_states=True).hidden_states
-        exits = torch.stack([model.lm_head(hidden[layer]) for layer in (0, 1, 3, 4)])
-        expected = STRATEGY.resolve(dola.strategies.Depth(4, False)).contrast(exits).scores
+        # A plain head in half precision is multiplied in float32.
+        weight = model.lm_head.weight.float()
+        exits = torch.stack([hidden[layer].float() @ weight.T for layer in (0, 1, 3, 4)])
+        expected = contrast_of(resolved(STRATEGY, 4), exits).scores
         with dola.attach(model, STRATEGY):
             found = model(PROMPT).logits
             assert len(new_tokens(model)) == STEPS
     assert found.dtype == torch.float32
-    both = found.isfinite() & expected.isfinite()
-    assert (found.isfinite() == expected.isfinite()).float().mean() > 0.99
-    torch.testing.assert_close(found[both], expected[both], rtol=0.05, atol=0.1)
+    plausible = expected > -5e3  # the others lie below all of these, as far as their sum in float32 has it
+    assert torch.equal(found > -5e3, plausible)
+    torch.testing.assert_close(found[plausible], expected[plausible], rtol=1e-4, atol=1e-3)
 
 
 def test_inputs_as_embeddings(model: PreTrainedModel) -> None:
@@ -356,7 +359,7 @@ def test_a_second_strategy_is_refused_until_the_first_is_detached(model: PreTrai
         with pytest.raises(ModelError, match="detach"):
             dola.attach(model, DoLaStatic(2))
         expected = first.strategy
-        assert expected == STRATEGY.resolve(dola.strategies.Depth(4, False))
+        assert expected == resolved(STRATEGY, 4).strategy
         assert len(new_tokens(model)) == STEPS
     with dola.attach(model, DoLaStatic(2)):
         assert new_tokens(model) == by_hand(copy_without_dola(model), PROMPT, DoLaStatic(2))

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dola
-from dola.hosts.stopping import StopStrings, cut_at_stop
-from dola.hosts.streaming import CallbackStreamer
+from contrasting import resolved
+from dola.hosts.transformers.stopping import StopStrings, cut_at_stop
+from dola.hosts.transformers.streaming import CallbackStreamer
 from tiny_language_model import byte_tokenizer, tiny_language_model
 
 PROMPTS = ("The sun", "A much longer prompt, so that rows are padded", "x")
@@ -247,12 +248,12 @@ def test_a_trace_explains_every_token_of_the_text_after_the_first(
     ids = lm.tokenizer(text)["input_ids"]
     assert [token.token_id for token in trace.tokens] == ids[1:]
     assert "".join(token.token for token in trace.tokens) == text[1:]
-    resolved = strategy.resolve(lm.depth)
+    own = resolved(strategy, lm.depth.num_layers)
     for token in trace.tokens:
-        assert set(token.top) == {exit.layer for exit in resolved.exits}
+        assert set(token.top) == {read.exits[0].layer for read in own.reads}
         assert all(len(best) == 3 for best in token.top.values())
         if strategy is DYNAMIC:
-            assert set(token.divergence) == set(resolved.candidates)
+            assert set(token.divergence) == set(own.candidates)
             assert token.divergence[token.premature_layer] == max(token.divergence.values())
     assert len(lm.trace(text, strategy, prompt_length=5).tokens) == len(ids) - 5
 

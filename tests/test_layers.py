@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from contrasting import resolved
 from dola import DoLa, DoLaStatic, LayerError, Vanilla
 from dola.strategies import Depth, Strategy
 from dola.strategies.layers import bucket
@@ -77,25 +78,31 @@ REFUSED = {
 @pytest.mark.parametrize("strategy", REFUSED.values(), ids=REFUSED)
 def test_impossible_layers_are_refused_with_the_models_layer_count(strategy: Strategy) -> None:
     with pytest.raises(LayerError, match=r"\b12\b"):
-        strategy.resolve(Depth(12, False))
+        resolved(strategy, 12)
 
 
 @pytest.mark.parametrize("last", [None, -1, 12])
 def test_the_last_layer_has_three_names(last: int | None) -> None:
-    depth = Depth(12, False)
-    assert Vanilla(mature_layer=last).resolve(depth) == Vanilla(mature_layer=12)
-    assert DoLaStatic(4, mature_layer=last).resolve(depth) == DoLaStatic(4, mature_layer=12)
-    assert DoLa((0, 4), mature_layer=last).resolve(depth) == DoLa((0, 4), mature_layer=12)
+    assert resolved(Vanilla(mature_layer=last), 12).strategy == Vanilla(mature_layer=12)
+    assert resolved(DoLaStatic(4, mature_layer=last), 12).strategy == DoLaStatic(4, mature_layer=12)
+    assert resolved(DoLa((0, 4), mature_layer=last), 12).strategy == DoLa((0, 4), mature_layer=12)
 
 
 def test_below_an_earlier_mature_layer_a_bucket_keeps_what_lies_below_it() -> None:
-    assert DoLa("high", mature_layer=9).resolve(Depth(12, False)).candidates == (6, 8)
+    assert resolved(DoLa("high", mature_layer=9), 12).candidates == (6, 8)
+
+
+def normed(strategy: Strategy, num_layers: int) -> list[bool]:
+    """Whether the norm is applied, exit by early exit; and the resolved strategy says the same."""
+    found = resolved(strategy, num_layers)
+    asked = [read.exits[0].norm for read in found.reads[:-1]]
+    assert {found.strategy.early_exit_norm} == set(asked)
+    return asked
 
 
 def test_a_bucket_by_name_is_normed_and_layers_by_number_are_as_released() -> None:
-    depth = Depth(12, tied_embeddings=False)
-    assert DoLa("high").resolve(depth).early_exit_norm is True
-    assert DoLa("high", early_exit_norm=False).resolve(depth).early_exit_norm is False
-    assert DoLa((6, 8, 10)).resolve(depth).early_exit_norm is False
-    assert DoLaStatic(6).resolve(depth).early_exit_norm is False
-    assert all(exit.norm for exit in DoLa("low").resolve(depth).exits)
+    assert all(normed(DoLa("high"), 12))
+    assert not any(normed(DoLa("high", early_exit_norm=False), 12))
+    assert not any(normed(DoLa((6, 8, 10)), 12))
+    assert all(normed(DoLa((6, 8, 10), early_exit_norm=True), 12))
+    assert not any(normed(DoLaStatic(6), 12))

@@ -14,13 +14,24 @@ from click.testing import CliRunner
 from torch import Tensor, nn
 
 import dola
-from dola import Contrast, DoLa, DoLaStatic, Exit, LanguageModel, NumericsError, Vanilla
+from dola import (
+    Contrast,
+    DoLa,
+    DoLaStatic,
+    ExitLogits,
+    LanguageModel,
+    NumericsError,
+    Read,
+    ResolvedStrategy,
+    Vanilla,
+)
 from dola.cli.explain import layers_table, trace_of
 from dola.cli.main import dola as command
 from dola.contrast import are_distributions, divergences, select_premature
-from dola.hosts import watch
 from dola.hosts.transformers import attached as attached_to
+from dola.hosts.transformers import watch
 from dola.report.remarks import notes_of
+from dola.strategies import Depths
 from tiny_language_model import tiny_language_model
 from tiny_models import tiny_model
 
@@ -148,14 +159,15 @@ def test_a_candidate_that_is_no_number_is_left_out_and_counted(
     with spoilt(lm.model, 1, value):
         with torch.no_grad(), dola.attach(lm.model, every) as attachment:
             found = lm.model(IDS).logits
-        contrast = attachment.last
+            contrast = attachment.last
         with torch.no_grad(), dola.attach(lm.model, others) as attachment:
             expected = lm.model(IDS).logits
+            without = attachment.last
         assert torch.equal(found, expected)
-        assert torch.equal(torch.tensor([0, 9, 1, 2])[contrast.premature], attachment.last.premature)
+        assert torch.equal(contrast.premature, without.premature)
         assert contrast.left_out.eq(1).all()
-        assert contrast.divergence[1].isnan().all()
-        assert attachment.last.left_out.eq(0).all()
+        assert contrast.details["divergence"][1].isnan().all()
+        assert without.left_out.eq(0).all()
 
         (generation,) = lm.generate(TEXT, every, max_new_tokens=4)
         (again,) = lm.generate(TEXT, others, max_new_tokens=4)
@@ -177,15 +189,13 @@ def test_a_candidate_that_is_no_number_is_left_out_and_counted(
 class Mean(dola.Strategy):
     """A strategy of somebody who has not heard of what is no number."""
 
-    def resolve(self, depth: dola.Depth) -> Mean:
-        return self
+    def resolve(self, depths: Depths) -> ResolvedStrategy:
+        reads = Read.at(1), Read.at(4)
 
-    @property
-    def exits(self) -> tuple[Exit, ...]:
-        return Exit(1, norm=False), Exit(4, norm=False)
+        def contrast(tile: ExitLogits) -> Contrast:
+            return Contrast(tile.stacked(reads).nan_to_num().mean(0))
 
-    def contrast(self, logits: Tensor) -> Contrast:
-        return Contrast(logits.nan_to_num().mean(0))
+        return ResolvedStrategy(self, reads, contrast, normalised=False)
 
 
 @pytest.mark.parametrize("way", ["attach", "generate", "loglikelihood", "trace"])
@@ -200,6 +210,15 @@ def test_where_no_candidate_is_left_the_layers_are_named(strategy: dola.Strategy
                 WAYS[way](lm, DoLa((1, 2)))
         WAYS[way](lm, DoLa((1, 2, 3)))
         WAYS[way](lm, Vanilla())
+
+
+def test_a_candidate_that_is_left_out_is_not_blamed_for_another_layer() -> None:
+    lm = tiny_language_model()
+    with spoilt(lm.model, 1, NAN):
+        lm.model.model.norm.register_forward_hook(lambda _norm, _args, hidden: hidden * NAN)
+        for way in ("attach", "generate", "loglikelihood", "trace"):
+            with pytest.raises(NumericsError, match=r"state of layer 4 \(the last\) of"):
+                WAYS[way](lm, DoLa((0, 1, 2)))
 
 
 class Masked(nn.Linear):

@@ -84,3 +84,10 @@ def test_the_mask_of_a_row_depends_on_that_row_alone(alpha: float) -> None:
     alone = torch.stack([apply_plausibility(torch.zeros(50), row, alpha, -math.inf) for row in mature])
     assert torch.equal(together, alone)
     assert together.isinf().any(dim=1).all()
+
+
+def test_the_lowest_finite_log_probability_is_not_yet_impossible() -> None:
+    lowest = torch.finfo(torch.float32).min
+    mature = torch.tensor([0.0, lowest, -math.inf])
+    for alpha, found in ((0.0, [1.0, 1.0, -math.inf]), (0.1, [1.0, -2e4, -math.inf])):
+        assert apply_plausibility(torch.ones(3), mature, alpha, None).tolist() == found

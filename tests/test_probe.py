@@ -20,6 +20,7 @@ from transformers import (
 
 import dola
 from dola.models.parts import depth_of, take_apart
+from dola.strategies import OWN
 from tiny_models import randomize, tiny_model
 
 IDS = torch.tensor([[5, 17, 3, 42, 88, 17, 60]])
@@ -289,7 +290,7 @@ def test_layers_are_checked_by_the_configuration_alone():
     depth = depth_of(LlamaConfig(**SMALL, tie_word_embeddings=True))
     assert depth == (4, True)
     with pytest.raises(dola.LayerError, match="4 layers"):
-        dola.DoLa((0, 1, 9)).resolve(depth)
+        dola.DoLa((0, 1, 9)).resolve({OWN: depth})
 
 
 class LoraLinear(nn.Linear):

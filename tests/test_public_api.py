@@ -7,16 +7,19 @@ import sys
 import dola
 
 SIGNATURES = {
-    "Attachment": "(model, strategy)",
-    "Contrast": "(scores, premature=None, divergence=None, left_out=None)",
+    "Attachment": "(model, strategies)",
+    "Contrast": "(scores, premature=None, details=<factory>)",
     "DataError": "(message, *, path=None, line=None, column=None)",
+    "DeLTa": "(M, L, alpha=0.1, filter_value=None)",
     "Depth": "(num_layers, tied_embeddings)",
     "DoLa": "(candidate_premature_layers, *, mature_layer=None, alpha=0.1, early_exit_norm=None,"
     " post_softmax=False, filter_value=None, divergence='released')",
     "DoLaStatic": "(premature_layer, *, mature_layer=None, alpha=0.1, early_exit_norm=None,"
     " post_softmax=False, filter_value=None)",
     "DolaError": None,
-    "Exit": "(layer, norm)",
+    "Exit": "(layer, norm=False, stream='')",
+    "ExitLogits": "(logits, reads)",
+    "Explanation": "(reads, details)",
     "Generation": "(prompt, text, token_ids, scores, premature_layers, finish_reason, raw_text,"
     " prompt_tokens, left_out=0)",
     "LanguageModel": "(model, tokenizer, name='')",
@@ -25,7 +28,12 @@ SIGNATURES = {
     "MissingExtraError": "(feature, extra)",
     "ModelError": None,
     "NumericsError": None,
+    "Read": "(exits, weights=(1.0,))",
+    "ResolvedStrategy": "(strategy, reads, contrast, normalised, candidates=(), explanation=None,"
+    " plain=False)",
     "RunError": None,
+    "SLED": "(candidate_premature_layers='all', mature_layer=None, rate=2.0, scale=10, steps=1,"
+    " early_exit_norm=False, post_softmax=True, filter_value=None)",
     "Strategy": "()",
     "StrategyError": None,
     "Trace": "(text, strategy, mature_layer, tokens)",
@@ -35,6 +43,7 @@ SIGNATURES = {
     "attach": "(model, strategy)",
     "custom_generate": "(model, input_ids, logits_processor, stopping_criteria, generation_config,"
     " inputs_tensor=None, dola_layers='low', relative_top=0.1, **model_kwargs)",
+    "find_strategy": "(name)",
     "load": "(name, *, dtype=None, device='auto', num_gpus=1, max_gpu_memory=27, trust_remote_code=False,"
     " progress=_silent)",
     "parse_strategy": "(text)",

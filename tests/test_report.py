@@ -112,7 +112,7 @@ def test_csv_holds_every_figure_unrounded(result: dict[str, Any]) -> None:
     rows = list(csv.DictReader(io.StringIO(csv_table([result]))))
     ours = result["dola"]
     assert len(rows) == len(ours["rows"]) * len(ours["metrics"])
-    first = next(row for row in rows if row["row"] == "low" and row["metric"] == "MC2")
+    first = next(row for row in rows if row["row"] == "low (released)" and row["metric"] == "MC2")
     assert float(first["mean"]) == ours["rows"][1]["measures"]["MC2"]["mean"]
     assert float(first["difference_p"]) == ours["rows"][1]["difference"]["MC2"]["p"]
 

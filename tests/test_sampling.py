@@ -14,9 +14,9 @@ from scipy import stats
 from transformers import GenerationConfig, LogitsProcessorList
 
 from dola import DoLa, DoLaStatic, LanguageModel, Strategy, Vanilla
-from dola.hosts.prompts import Prompt
-from dola.hosts.sampling import RowSampler, gumbel, warpers
-from dola.hosts.settings import GenerationSettings
+from dola.hosts.transformers.prompts import Prompt
+from dola.hosts.transformers.sampling import RowSampler, gumbel, warpers
+from dola.hosts.transformers.settings import GenerationSettings
 from dola.models.randomness import generators_seeded
 from test_generate_many import tiny
 from tiny_models import VOCAB_SIZE, tiny_model

@@ -16,8 +16,8 @@ from transformers import PreTrainedTokenizerFast
 
 from dola import LanguageModel
 from dola.errors import DataError, StrategyError
+from dola.models import projection
 from dola.models.trunk import TappedTrunk
-from dola.scoring import loglikelihood as module
 from dola.scoring import queries
 from dola.scoring.result import Scored
 from dola.strategies import DoLa, DoLaStatic, Vanilla
@@ -228,7 +228,7 @@ def test_a_memory_that_holds_not_even_one_token_is_an_error(monkeypatch: pytest.
 
 def counting_projection(monkeypatch: pytest.MonkeyPatch, most: int = 10**9) -> list[int]:
     rows: list[int] = []
-    made = module.projection_of
+    made = projection.projection_of
 
     def projection_of(parts):
         project = made(parts)
@@ -241,7 +241,7 @@ def counting_projection(monkeypatch: pytest.MonkeyPatch, most: int = 10**9) -> l
 
         return counted
 
-    monkeypatch.setattr(module, "projection_of", projection_of)
+    monkeypatch.setattr(projection, "projection_of", projection_of)
     return rows
 
 
@@ -273,7 +273,7 @@ def test_what_waits_for_a_full_head_is_answered_in_the_end(
     theirs = language_model().loglikelihood(requests, STRATEGIES)
     monkeypatch.setattr(queries, "_GATHERED", 8)  # so that the trunk's passes go on meanwhile
     left = [failures]
-    made = module.projection_of
+    made = projection.projection_of
 
     def projection_of(parts):
         project = made(parts)
@@ -286,7 +286,7 @@ def test_what_waits_for_a_full_head_is_answered_in_the_end(
 
         return failing
 
-    monkeypatch.setattr(module, "projection_of", projection_of)
+    monkeypatch.setattr(projection, "projection_of", projection_of)
     assert_same(language_model().loglikelihood(requests, STRATEGIES), theirs)
     assert left == [0]
 

@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 from transformers import PreTrainedModel
 
-from dola.head import ContrastiveHead
 from dola.models.budget import Budget
+from dola.models.capabilities import Capabilities
 from dola.models.parts import take_apart
-from dola.models.prefix import can_share_prefixes
-from dola.models.projection import projection_of
-from dola.models.tree import can_read_trees
+from dola.models.projection import head_of
 from dola.models.trunk import TappedTrunk
 from dola.scoring.queries import QueryHeads
 from dola.scoring.trie import TokenTrie
 from dola.scoring.walk import walk_for
+from dola.strategies import OWN, resolve_all
 from slow_scoring import STRATEGIES, expected
 from tiny_models import TINY, tiny_model
 
@@ -39,10 +38,7 @@ def texts(seed: int) -> list[tuple[list[int], int]]:
 
 def scored(model: PreTrainedModel, made: list[tuple[list[int], int]], batch_tokens: int):
     parts = take_apart(model)
-    strategies = [strategy.resolve(parts.depth) for strategy in STRATEGIES]
-    heads = QueryHeads(
-        model, ContrastiveHead(projection_of(parts), parts.vocab_size), strategies, parts.depth.num_layers
-    )
+    heads = QueryHeads(model, head_of(parts), resolve_all(STRATEGIES, {OWN: parts.depth}))
     trie = TokenTrie()
     asked = [trie.add(ids, start) for ids, start in made]
     heads.begin(trie)
@@ -55,9 +51,6 @@ def scored(model: PreTrainedModel, made: list[tuple[list[int], int]], batch_toke
 @pytest.mark.parametrize("name", sorted(TINY))
 def test_shared_prefixes_change_no_score(name: str) -> None:
     model = tiny_model(name)
-    parts = take_apart(model)
-    if parts.listed and can_share_prefixes(model, parts):
-        assert can_read_trees(model, parts) == (name not in {"bloom", "gpt_neo", "llama4_text", "mpt"})
     made = texts(seed=5)
     ours = scored(model, made, batch_tokens=40)
     for number, (ids, start) in enumerate(made):
@@ -92,16 +85,16 @@ def test_a_temperature_that_goes_by_columns_changes_no_score() -> None:
 @pytest.mark.parametrize("name", ["mamba", "recurrent_gemma", "jamba", "openai-gpt"])
 def test_a_model_that_keeps_a_state_of_its_own_reads_every_text_from_its_beginning(name: str) -> None:
     model = tiny_model(name)
-    assert not can_share_prefixes(model, take_apart(model))
+    assert not Capabilities.of(model).shares_prefixes
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "bloom", "gemma3_text", "mixtral"])
 def test_a_transformer_shares_its_prefixes(name: str) -> None:
     model = tiny_model(name)
-    assert can_share_prefixes(model, take_apart(model))
+    assert Capabilities.of(model).shares_prefixes
 
 
 def test_frequencies_that_depend_on_the_length_are_not_shared() -> None:
     rope = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
     model = tiny_model("llama", rope_parameters=rope)
-    assert not can_share_prefixes(model, take_apart(model))
+    assert not Capabilities.of(model).shares_prefixes

@@ -33,3 +33,9 @@ def test_every_position_is_decided_on_its_own() -> None:
         for position in range(3):
             assert chosen[row, position] == select_premature(divergence[:, row, position])
     assert chosen.unique().numel() > 1
+
+
+def test_a_candidate_that_is_no_number_is_left_out_even_where_no_other_diverges() -> None:
+    nan = float("nan")
+    divergence = torch.tensor([[nan, 0.0, nan, 3.0], [0.0, nan, nan, nan], [0.0, 0.0, nan, 2.0]])
+    assert select_premature(divergence).tolist() == [1, 0, 0, 0]

@@ -14,15 +14,20 @@ from hypothesis.extra import numpy as hnp
 from torch import Tensor
 
 import oracle
+from contrasting import contrast_of, resolved
 from dola import DoLa, DoLaStatic, StrategyError, Vanilla, parse_strategy
 from dola.errors import LayerError
-from dola.strategies import Depth, Exit
+from dola.strategies import ExitLogits, Read, ResolvedStrategy
 
-DEPTH = Depth(num_layers=8, tied_embeddings=False)
+LAYERS = 8
 
 
-def dynamic(candidates: int, **settings: object) -> DoLa:
-    return DoLa(tuple(range(candidates)), **settings).resolve(DEPTH)
+def dynamic(candidates: int, **settings: object) -> ResolvedStrategy:
+    return resolved(DoLa(tuple(range(candidates)), **settings), LAYERS)
+
+
+def static(premature: int = 0, **settings: object) -> ResolvedStrategy:
+    return resolved(DoLaStatic(premature, **settings), LAYERS)
 
 
 @st.composite
@@ -39,11 +44,10 @@ def test_dola_contrasts_with_the_layer_that_diverges_most(
 ) -> None:
     *premature, mature = logits.astype(np.float64)
     strategy = dynamic(len(premature), divergence=name, post_softmax=post_softmax)
-    found = strategy.contrast(torch.from_numpy(logits))
+    found = contrast_of(strategy, torch.from_numpy(logits))
     divergences = [oracle.divergence(name, mature, row) for row in premature]
-    assert found.divergence is not None
     assert found.premature is not None
-    assert found.divergence.tolist() == pytest.approx(divergences, rel=1e-5, abs=2e-7)
+    assert found.details["divergence"].tolist() == pytest.approx(divergences, rel=1e-5, abs=2e-7)
     chosen = int(found.premature)
     assert chosen in oracle.first_of_the_largest(divergences, tie=2e-5) or divergences[chosen] < 1e-6
     assert_scores(found.scores, mature, premature[chosen], alpha=0.1, post_softmax=post_softmax)
@@ -66,9 +70,9 @@ def assert_scores(
 @settings(max_examples=60)
 def test_static_is_dynamic_with_one_candidate(logits: np.ndarray, alpha: float) -> None:
     two = torch.from_numpy(logits[-2:])
-    static = DoLaStatic(0, alpha=alpha).resolve(DEPTH).contrast(two)
-    assert torch.equal(static.scores, dynamic(1, alpha=alpha).contrast(two).scores)
-    assert_scores(static.scores, *logits[[-1, -2]].astype(np.float64), alpha=alpha)
+    one = contrast_of(static(alpha=alpha), two)
+    assert torch.equal(one.scores, contrast_of(dynamic(1, alpha=alpha), two).scores)
+    assert_scores(one.scores, *logits[[-1, -2]].astype(np.float64), alpha=alpha)
 
 
 @given(logits=exits_of_logits(), data=st.data())
@@ -76,9 +80,8 @@ def test_static_is_dynamic_with_one_candidate(logits: np.ndarray, alpha: float) 
 def test_permuting_the_vocabulary_permutes_the_scores(logits: np.ndarray, data: st.DataObject) -> None:
     tensor = torch.from_numpy(logits)
     order = torch.tensor(data.draw(st.permutations(range(tensor.shape[1]))))
-    strategy = DoLaStatic(0).resolve(DEPTH)
-    plain = strategy.contrast(tensor[-2:]).scores
-    permuted = strategy.contrast(tensor[-2:, order]).scores
+    plain = contrast_of(static(), tensor[-2:]).scores
+    permuted = contrast_of(static(), tensor[-2:, order]).scores
     torch.testing.assert_close(permuted, plain[order], rtol=1e-5, atol=1e-3)
 
 
@@ -87,8 +90,8 @@ def test_adding_a_constant_to_a_layers_logits_changes_nothing(*, post_softmax: b
     logits = torch.randn(4, 6, 50) * 4
     strategy = dynamic(3, post_softmax=post_softmax)
     plain, moved = (
-        strategy.contrast(logits),
-        strategy.contrast(logits + torch.tensor([7.0, -3, 11, 20])[:, None, None]),
+        contrast_of(strategy, logits),
+        contrast_of(strategy, logits + torch.tensor([7.0, -3, 11, 20])[:, None, None]),
     )
     torch.testing.assert_close(moved.scores, plain.scores, rtol=1e-5, atol=1e-4)
     assert torch.equal(moved.premature, plain.premature)
@@ -96,19 +99,19 @@ def test_adding_a_constant_to_a_layers_logits_changes_nothing(*, post_softmax: b
 
 def test_every_position_chooses_and_masks_for_itself() -> None:
     logits = torch.randn(4, 5, 3, 40) * torch.tensor([1.0, 5, 9, 4])[:, None, None, None]
-    together = dynamic(3).contrast(logits)
+    together = contrast_of(dynamic(3), logits)
     for row in range(5):
         for position in range(3):
-            alone = dynamic(3).contrast(logits[:, row, position])
+            alone = contrast_of(dynamic(3), logits[:, row, position])
             assert together.premature[row, position] == alone.premature
             torch.testing.assert_close(together.scores[row, position], alone.scores)
-    assert together.divergence.shape == (3, 5, 3)
+    assert together.details["divergence"].shape == (3, 5, 3)
 
 
 def test_post_softmax_normalises_before_the_constraint() -> None:
     logits = torch.randn(2, 60) * 3
-    free = DoLaStatic(0, post_softmax=True, alpha=0.0).resolve(DEPTH).contrast(logits).scores
-    kept = DoLaStatic(0, post_softmax=True, alpha=0.3).resolve(DEPTH).contrast(logits).scores
+    free = contrast_of(static(post_softmax=True, alpha=0.0), logits).scores
+    kept = contrast_of(static(post_softmax=True, alpha=0.3), logits).scores
     assert float(free.exp().sum()) == pytest.approx(1.0, abs=1e-5)
     plausible = kept > -5e3
     assert not plausible.all()
@@ -117,15 +120,15 @@ def test_post_softmax_normalises_before_the_constraint() -> None:
 
 def test_alpha_0_keeps_all_tokens_and_alpha_1_the_best_alone() -> None:
     logits = torch.randn(2, 60)
-    assert (DoLaStatic(0, alpha=0.0).resolve(DEPTH).contrast(logits).scores > -5e3).all()
-    only = (DoLaStatic(0, alpha=1.0).resolve(DEPTH).contrast(logits).scores > -5e3).nonzero()
+    assert (contrast_of(static(alpha=0.0), logits).scores > -5e3).all()
+    only = (contrast_of(static(alpha=1.0), logits).scores > -5e3).nonzero()
     assert only.tolist() == [[int(logits[1].argmax())]]
 
 
 def test_ruled_out_tokens_get_the_filter_value() -> None:
     logits = torch.randn(3, 60) * 3
-    infinite = dynamic(2, filter_value=-math.inf).contrast(logits).scores
-    released = dynamic(2, filter_value=-1000.0).contrast(logits).scores
+    infinite = contrast_of(dynamic(2, filter_value=-math.inf), logits).scores
+    released = contrast_of(dynamic(2, filter_value=-1000.0), logits).scores
     assert torch.equal(infinite.nan_to_num(neginf=-1000.0), released)
     assert (released == -1000.0).any()
 
@@ -137,49 +140,71 @@ def test_tokens_that_the_head_rules_out_itself_poison_nothing(*, post_softmax: b
     logits = torch.randn(3, 20)
     padded = torch.cat([logits, torch.full((3, 4), -math.inf)], -1)
     strategy = dynamic(2, post_softmax=post_softmax, alpha=alpha)
-    found, plain = strategy.contrast(padded).scores, strategy.contrast(logits).scores
+    found, plain = contrast_of(strategy, padded).scores, contrast_of(strategy, logits).scores
     assert not found.isnan().any()
     torch.testing.assert_close(found[:20], plain)
     assert (found[20:] == -math.inf).all()
     padded[0, 7] = padded[1, 7] = -math.inf  # possible in the mature layer alone
-    scores = strategy.contrast(padded).scores
+    scores = contrast_of(strategy, padded).scores
     assert not scores.isnan().any()
     assert not scores.isposinf().any()
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64], ids=str)
-@pytest.mark.parametrize(
-    "strategy", [Vanilla().resolve(DEPTH), DoLaStatic(0).resolve(DEPTH), dynamic(1)], ids=str
-)
-def test_whatever_the_logits_are_the_scores_are_float32(strategy: Vanilla, dtype: torch.dtype) -> None:
-    logits = (torch.randn(len(strategy.exits), 30) * 4).to(dtype)
-    scores = strategy.contrast(logits).scores
+@pytest.mark.parametrize("strategy", [resolved(Vanilla(), LAYERS), static(), dynamic(1)], ids=str)
+def test_whatever_the_logits_are_the_scores_are_float32(
+    strategy: ResolvedStrategy, dtype: torch.dtype
+) -> None:
+    logits = (torch.randn(len(strategy.reads), 30) * 4).to(dtype)
+    scores = contrast_of(strategy, logits).scores
     assert scores.dtype == torch.float32
-    assert torch.equal(scores, strategy.contrast(logits.float()).scores)
+    assert torch.equal(scores, contrast_of(strategy, logits.float()).scores)
 
 
 @pytest.mark.parametrize("mature", [1, 5, 8])
 def test_any_layer_may_be_mature(mature: int) -> None:
-    static = DoLaStatic(0, mature_layer=mature).resolve(DEPTH)
-    dynamic = DoLa((0,), mature_layer=mature).resolve(DEPTH)
-    assert static.exits == dynamic.exits == (Exit(0, False), Exit(mature, False))
+    fixed, chosen = static(0, mature_layer=mature), resolved(DoLa((0,), mature_layer=mature), LAYERS)
+    assert fixed.reads == chosen.reads == (Read.at(0), Read.at(mature))
+    assert str(fixed) == f"0,{mature}"
 
 
 def test_the_norm_of_early_exits_is_off_unless_asked_for() -> None:
-    assert not any(exit.norm for exit in dynamic(3).exits)
-    assert all(exit.norm for exit in dynamic(3, early_exit_norm=True).exits[:-1])
+    assert dynamic(3).reads == (*map(Read.at, (0, 1, 2)), Read.at(8))
+    normed = tuple(Read.at(layer, norm=True) for layer in (0, 1, 2))
+    assert dynamic(3, early_exit_norm=True).reads == (*normed, Read.at(8))  # which is normed already
+    earlier = dynamic(3, early_exit_norm=True, mature_layer=7)
+    assert earlier.reads == (*normed, Read.at(7, norm=True))
+    assert static(1, early_exit_norm=True).reads == (Read.at(1, norm=True), Read.at(8))
 
 
 def test_candidates_keep_their_order_and_the_mature_layer_comes_last() -> None:
-    strategy = DoLa((0, 3, 5), mature_layer=7).resolve(DEPTH)
-    assert [exit.layer for exit in strategy.exits] == [0, 3, 5, 7]
+    strategy = resolved(DoLa((0, 3, 5), mature_layer=7), LAYERS)
+    assert strategy.reads == tuple(map(Read.at, (0, 3, 5, 7)))
     assert strategy.candidates == (0, 3, 5)
+
+
+def test_the_premature_layer_is_told_by_its_number() -> None:
+    logits = torch.randn(4, 40, 30) * torch.tensor([1.0, 5, 9, 4])[:, None, None]
+    found = contrast_of(resolved(DoLa((1, 4, 6)), LAYERS), logits)
+    chosen = found.details["divergence"].argmax(0)
+    assert torch.equal(found.premature, torch.tensor([1, 4, 6])[chosen])
+    assert contrast_of(static(5), logits[:2]).premature.tolist() == [5] * 40
+    assert contrast_of(resolved(Vanilla(), LAYERS), logits[:1]).premature is None
 
 
 def test_vanilla_is_the_last_layers_logits() -> None:
     logits = torch.randn(1, 4, 9)
-    assert torch.equal(Vanilla().resolve(DEPTH).contrast(logits).scores, logits[0])
-    assert Vanilla().resolve(DEPTH).exits == (Exit(8, False),)
+    plain = resolved(Vanilla(), LAYERS)
+    assert torch.equal(contrast_of(plain, logits).scores, logits[0])
+    assert plain.reads == (Read.at(8),)
+    assert plain.plain
+    assert not plain.normalised
+
+
+def test_what_dola_sums_needs_no_log_softmax_first() -> None:
+    for strategy in (static(), dynamic(2), dynamic(2, post_softmax=True)):
+        assert strategy.normalised
+        assert not strategy.plain
 
 
 @pytest.mark.parametrize("kind", [DoLa, DoLaStatic])
@@ -202,24 +227,19 @@ def test_an_unknown_divergence_or_bucket_is_refused() -> None:
         DoLa("middle")
 
 
-@pytest.mark.parametrize("strategy", [Vanilla(), DoLa((0, 2)), DoLaStatic(2)], ids=str)
-def test_a_strategy_must_be_resolved_before_it_says_its_exits(strategy: Vanilla) -> None:
-    with pytest.raises(LayerError, match="resolve"):
-        _ = strategy.exits
-
-
-def test_resolving_changes_a_copy_and_settles_for_good() -> None:
+def test_resolving_leaves_the_strategy_as_it_is_and_settles_every_number() -> None:
     strategy = DoLa("high", alpha=0.2)
-    resolved = strategy.resolve(DEPTH)
+    found = resolved(strategy, LAYERS)
     assert strategy == DoLa("high", alpha=0.2)
-    assert resolved == DoLa((4, 6), mature_layer=8, alpha=0.2, early_exit_norm=True)
-    assert resolved.resolve(DEPTH) == resolved
-    assert replace(resolved, alpha=0.1) != resolved
+    assert found.strategy == DoLa((4, 6), mature_layer=8, alpha=0.2, early_exit_norm=True)
+    assert found.text == str(found.strategy) == "4,6,8:alpha=0.2,early_exit_norm=true"
+    assert resolved(found.strategy, LAYERS).strategy == found.strategy
+    assert resolved(found.strategy, LAYERS).reads == found.reads
+    assert replace(found.strategy, alpha=0.1) != found.strategy
 
 
 @pytest.mark.parametrize("kind", ["2,4,6,8", "2,8"])
 def test_strategies_that_work_together_contrast_as_each_does_alone(kind: str) -> None:
-    depth = Depth(num_layers=8, tied_embeddings=False)
     divergences = ("released", "js") if kind.count(",") > 1 else (None,)
     texts = [
         f"{kind}:alpha={alpha},post_softmax={post}" + (f",divergence={divergence}" if divergence else "")
@@ -227,12 +247,33 @@ def test_strategies_that_work_together_contrast_as_each_does_alone(kind: str) ->
         for alpha in (0.0, 0.1)
         for post in ("true", "false")
     ]
-    strategies = [parse_strategy(text).resolve(depth) for text in texts]
-    logits = 4 * torch.randn(len(strategies[0].exits), 5, 33, generator=torch.Generator().manual_seed(0))
-    together = type(strategies[0]).contrast_together(strategies, logits[:-1], logits[-1])
-    for strategy, found in zip(strategies, together, strict=True):
-        alone = strategy.contrast(logits)
+    strategies = [resolved(parse_strategy(text), LAYERS) for text in texts]
+    reads = strategies[0].reads
+    logits = 4 * torch.randn(len(reads), 5, 33, generator=torch.Generator().manual_seed(0))
+    tile = ExitLogits(logits, reads)
+    for strategy in strategies:
+        assert strategy.reads == reads
+        found, alone = strategy.contrast(tile), contrast_of(strategy, logits)
         assert torch.equal(found.scores, alone.scores)
         assert torch.equal(found.premature, alone.premature)
-        if alone.divergence is not None:
-            assert torch.equal(found.divergence, alone.divergence)
+        assert set(found.details) == set(alone.details)
+        for name, detail in alone.details.items():
+            assert torch.equal(found.details[name], detail)
+
+
+RELEASED = {
+    "tfqa-mc": {"alpha": 0.0, "filter_value": -1000.0, "post_softmax": False},
+    "factor": {"alpha": 0.1, "filter_value": -1000.0, "post_softmax": True},
+    "gsm8k": {"alpha": 0.1, "filter_value": -math.inf},
+    "strqa": {"alpha": 0.1, "filter_value": -math.inf},
+    "tfqa": {"alpha": 0.1, "filter_value": -math.inf},
+    "vicuna": {"alpha": 0.1, "filter_value": -math.inf},
+}
+
+
+@pytest.mark.parametrize("strategy", [DoLa("high"), DoLa((0, 2)), DoLaStatic(2)], ids=str)
+def test_the_released_settings_of_a_task_are_those_of_its_script(strategy: DoLa) -> None:
+    found = {task: dict(strategy.released(task)) for task in RELEASED}
+    assert found == {task: {**settings, "early_exit_norm": False} for task, settings in RELEASED.items()}
+    assert strategy.released("a task of its own") == {}
+    assert Vanilla().released("factor") == {}

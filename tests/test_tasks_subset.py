@@ -45,8 +45,6 @@ def test_debug_takes_ten_examples_before_or_after_the_shard_as_the_script_does()
 def test_the_defaults_are_the_released_ones() -> None:
     table = {
         task: (
-            p.relative_top,
-            p.post_softmax,
             p.repetition_penalty_contrast,
             p.max_new_tokens,
             p.debug_before_shard,
@@ -54,12 +52,12 @@ def test_the_defaults_are_the_released_ones() -> None:
         for task, p in PRESETS.items()
     }
     assert table == {
-        "tfqa-mc": (0.0, False, 1.0, None, True),
-        "factor": (0.1, True, 1.0, None, False),
-        "gsm8k": (0.1, None, 1.2, 256, False),
-        "strqa": (0.1, None, 1.2, 256, False),
-        "tfqa": (0.1, None, 1.2, 50, True),
-        "vicuna": (0.1, None, 1.2, 1024, False),
+        "tfqa-mc": (1.0, None, True),
+        "factor": (1.0, None, False),
+        "gsm8k": (1.2, 256, False),
+        "strqa": (1.2, 256, False),
+        "tfqa": (1.2, 50, True),
+        "vicuna": (1.2, 1024, False),
     }
     assert {preset.repetition_penalty_vanilla for preset in PRESETS.values()} == {1.0}
     assert PRESETS["vicuna"].do_sample
@@ -68,7 +66,7 @@ def test_the_defaults_are_the_released_ones() -> None:
 
 def test_a_preset_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
-        PRESETS["factor"].relative_top = 0.5
+        PRESETS["factor"].max_new_tokens = 5
 
 
 def test_a_shards_output_is_named_as_released() -> None:

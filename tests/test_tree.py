@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any
 
 import pytest
@@ -9,9 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dola.models import tree
-from dola.models.parts import take_apart
-from dola.models.tree import Tree, can_read_trees
+from dola.models import capabilities
+from dola.models.capabilities import Capabilities
+from dola.models.tree import Tree
 from tiny_models import tiny_model
 
 
@@ -42,8 +43,8 @@ def test_a_token_sees_the_past_and_its_own_branch_and_stands_after_both(
 
 
 def asked(model: Any) -> bool:
-    tree._ASKED.clear()
-    return can_read_trees(model, take_apart(model))
+    capabilities._FOLLOWS_TREES.clear()
+    return Capabilities.of(model).reads_trees
 
 
 @pytest.mark.parametrize(
@@ -70,6 +71,7 @@ def test_a_memory_that_is_full_says_nothing_of_the_model(monkeypatch: pytest.Mon
     model = tiny_model("llama")
     forward = model.model.forward
 
+    @wraps(forward)
     def full(**arguments: Any) -> Any:
         if "attention_mask" in arguments:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
@@ -79,7 +81,7 @@ def test_a_memory_that_is_full_says_nothing_of_the_model(monkeypatch: pytest.Mon
         patch.setattr(model.model, "forward", full)
         with pytest.raises(torch.OutOfMemoryError):
             asked(model)
-    assert can_read_trees(model, take_apart(model))
+    assert Capabilities.of(model).reads_trees
 
 
 @pytest.mark.parametrize("told", ["position_ids", "attention_mask"])
@@ -90,6 +92,7 @@ def test_a_model_that_does_not_listen_is_found_out(
     model = tiny_model("llama").to(dtype)
     forward = model.model.forward
 
+    @wraps(forward)
     def deaf(**arguments: Any) -> Any:
         arguments.pop(told, None)
         return forward(**arguments)
@@ -102,6 +105,7 @@ def test_a_model_that_refuses_the_mask_reads_none(monkeypatch: pytest.MonkeyPatc
     model = tiny_model("llama")
     forward = model.model.forward
 
+    @wraps(forward)
     def refusing(**arguments: Any) -> Any:
         if "attention_mask" in arguments:
             raise ValueError("a mask of two dimensions was expected")
@@ -115,12 +119,12 @@ def test_a_model_is_asked_once_and_again_when_it_attends_in_another_way(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = tiny_model("llama")
-    tree._ASKED.clear()
+    capabilities._FOLLOWS_TREES.clear()
     times: list[object] = []
-    monkeypatch.setattr(tree, "_reads_a_tree", lambda *_: times.append(None) or True)
+    monkeypatch.setattr(capabilities, "follows_trees", lambda *_: times.append(None) or True)
     for implementation in ("sdpa", "sdpa", "eager", "eager"):
         model.config._attn_implementation = implementation
-        assert can_read_trees(model, take_apart(model))
+        assert Capabilities.of(model).reads_trees
     assert len(times) == 2
 
 

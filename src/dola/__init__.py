@@ -19,9 +19,16 @@ _HOME = {
     "Depth": "dola.strategies",
     "DoLa": "dola.strategies",
     "DoLaStatic": "dola.strategies",
+    "DeLTa": "dola.strategies",
     "Exit": "dola.strategies",
+    "ExitLogits": "dola.strategies",
+    "Explanation": "dola.strategies",
+    "Read": "dola.strategies",
+    "ResolvedStrategy": "dola.strategies",
+    "SLED": "dola.strategies",
     "Strategy": "dola.strategies",
     "Vanilla": "dola.strategies",
+    "find_strategy": "dola.strategies",
     "parse_strategy": "dola.strategies",
     "Generation": "dola.language_model",
     "LanguageModel": "dola.language_model",
@@ -59,13 +66,20 @@ if TYPE_CHECKING:
     from dola.language_model import LanguageModel as LanguageModel
     from dola.language_model import load as load
     from dola.scoring.trace import Trace as Trace
+    from dola.strategies import SLED as SLED
     from dola.strategies import Contrast as Contrast
+    from dola.strategies import DeLTa as DeLTa
     from dola.strategies import Depth as Depth
     from dola.strategies import DoLa as DoLa
     from dola.strategies import DoLaStatic as DoLaStatic
     from dola.strategies import Exit as Exit
+    from dola.strategies import ExitLogits as ExitLogits
+    from dola.strategies import Explanation as Explanation
+    from dola.strategies import Read as Read
+    from dola.strategies import ResolvedStrategy as ResolvedStrategy
     from dola.strategies import Strategy as Strategy
     from dola.strategies import Vanilla as Vanilla
+    from dola.strategies import find_strategy as find_strategy
     from dola.strategies import parse_strategy as parse_strategy
 
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from dola.hosts.batches import iter_generate
-from dola.hosts.chat_template import render_chat
-from dola.hosts.generation import Generation, generate
-from dola.hosts.settings import GenerationSettings
+from dola.hosts.transformers.batches import iter_generate
+from dola.hosts.transformers.chat_template import render_chat
+from dola.hosts.transformers.generation import Generation, generate
+from dola.hosts.transformers.settings import GenerationSettings
 from dola.models.loading import find_source, load_depth, load_model
 from dola.models.parts import depth_of
 from dola.models.placement import Placement
@@ -17,7 +17,7 @@ from dola.scoring.loglikelihood import iter_loglikelihood
 from dola.scoring.result import Scored
 from dola.scoring.tokens import Request
 from dola.scoring.trace import Trace, trace_text
-from dola.strategies import Depth, Strategy, Vanilla
+from dola.strategies import OWN, Depth, Depths, Strategy, Vanilla, resolve_strategy
 
 __all__ = ["Generation", "LanguageModel", "Trace", "depth_of_model", "load"]
 
@@ -42,6 +42,7 @@ class LanguageModel:
         self.tokenizer = tokenizer
         self.name = name or model.config.name_or_path
         self.depth: Depth = depth_of(model.config)
+        self.depths: Depths = {OWN: self.depth}
         pad_with_known(model, tokenizer)
 
     def generate(
@@ -99,7 +100,9 @@ class LanguageModel:
             prompt_lookup_num_tokens=prompt_lookup_num_tokens,
         )
         rows = [prompts] if isinstance(prompts, str) else list(prompts)
-        return generate(self.model, self.tokenizer, rows, strategy.resolve(self.depth), settings, on_text)
+        return generate(
+            self.model, self.tokenizer, rows, resolve_strategy(strategy, self.depths), settings, on_text
+        )
 
     def iter_generate(
         self,
@@ -155,7 +158,7 @@ class LanguageModel:
             seed=seed,
             prompt_lookup_num_tokens=prompt_lookup_num_tokens,
         )
-        resolved = strategy.resolve(self.depth)
+        resolved = resolve_strategy(strategy, self.depths)
         return iter_generate(self.model, self.tokenizer, list(prompts), resolved, settings, batch_size)
 
     def trace(

@@ -15,7 +15,7 @@ from dola.runs.results import write_text
 
 def suffix_of(place: int, label: str) -> str:
     """What a strategy's answer file and model id end with; nothing for the first, as released."""
-    return f"_{re.sub(r'[^A-Za-z0-9.=-]+', '-', label)}" if place else ""
+    return f"_{re.sub(r'[^A-Za-z0-9.=-]+', '-', label).rstrip('-')}" if place else ""
 
 
 def answer_path(first: Path, place: int, label: str) -> Path:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _HELP = """\
 /layers LAYERS   change the strategy: low, high, auto, 14,30, 0,2,4,30, or -1
 /compare         answer with vanilla too, or stop doing so
-/explain         show each token's layer and divergence, or stop doing so
+/explain         show what each token was chosen by, or stop doing so
 /reset           forget the conversation (the system message stays)
 /exit            end; so does Ctrl-D. Ctrl-C stops an answer"""
 
@@ -40,7 +40,7 @@ _HELP = """\
 @strategy_options
 @sampling_options
 @click.option("--system", metavar="TEXT", help="System message.")
-@click.option("--explain", is_flag=True, help="Show each token's premature layer and divergence.")
+@click.option("--explain", is_flag=True, help="Show of each token what it was chosen by.")
 @model_options
 def chat(
     *,
@@ -122,7 +122,7 @@ class Session:
         return self.lm.chat_prompt([*system, *turns])
 
     def _obey(self, command: str, rest: str) -> None:
-        from dola.strategies import Vanilla, parse_strategy
+        from dola.strategies import Vanilla, parse_strategy, resolve_strategy
 
         if command == "/reset":
             self.turns.clear()
@@ -136,7 +136,7 @@ class Session:
             click.echo(f"answering with {self.strategies_named()}", err=True)
         elif command == "/layers" and rest:
             chosen = parse_strategy(rest)
-            chosen.resolve(self.lm.depth)
+            resolve_strategy(chosen, self.lm.depths)
             self.strategies = (chosen,)
             click.echo(f"answering with {self.strategies_named()}", err=True)
         elif command == "/layers":

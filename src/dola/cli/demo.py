@@ -69,7 +69,9 @@ def demo(*, device: str) -> None:
 
 
 def _opening(lm: LanguageModel, strategy: Strategy) -> Group:
-    resolved = strategy.resolve(lm.depth)
+    from dola.strategies import resolve_strategy
+
+    resolved = resolve_strategy(strategy, lm.depths)
     layers = ", ".join(map(str, resolved.candidates))
     return Group(
         Rule("DoLa: decoding by contrasting layers", characters="─"),

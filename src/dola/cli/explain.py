@@ -1,9 +1,9 @@
-"""Per token: which premature layer was contrasted, and how far each candidate was from the mature layer."""
+"""Per token, why it was chosen, in the strategy's own terms: the layer, and what each candidate said."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
@@ -15,42 +15,84 @@ if TYPE_CHECKING:
     from dola.scoring.trace import TokenTrace
     from dola.strategies import Strategy
 
+LEFT_OUT = "left_out"
+# What a number for each candidate is called, and how its bars are read.
+_OF_CANDIDATES = {
+    "divergence": (
+        "nats",
+        "Bars: each candidate layer's divergence from the last layer; the tallest was contrasted.",
+    ),
+    "layer_weights": ("weight", "Bars: what each layer's vote weighs; the layer named weighs most."),
+}
+# What a number of each token is, beside its name.
+_OF_TOKENS = {
+    "slope": "slope: how much the token's logit changes from layer to layer.",
+    "last_layer": "last layer: the token's log-probability there.",
+}
+_FIXED = "The layer is fixed, so no divergence was computed."
+_NO_LAYER = "No layer was chosen, and the strategy says nothing else of a token."
+
 _BARS = " ▁▂▃▄▅▆▇█"
 _ASCII_BARS = " .:-=+*#@"
 
 
 def trace_of(lm: LanguageModel, generation: Generation, strategy: Strategy) -> tuple[TokenTrace, ...]:
-    """The generated tokens, traced; empty where nothing was contrasted or generated."""
-    if not generation.premature_layers:
+    """The generated tokens, traced; empty where decoding is plain, or nothing was generated."""
+    from dola.strategies import resolve_strategy
+
+    if not generation.token_ids or resolve_strategy(strategy, lm.depths).plain:
         return ()
     return lm.trace(generation.prompt, strategy, top_k=1, continuation=generation.token_ids).tokens
 
 
 def layers_table(tokens: Sequence[TokenTrace], console: Console) -> RenderableType:
-    """One row a token: the layer, its divergence, and a bar for every candidate, the chosen one marked."""
-    candidates = list(tokens[0].divergence)
+    """One row a token, in the strategy's own terms: the layer, numbers, and a bar for every candidate."""
+    details = tokens[0].details
+    barred = next((name for name, detail in details.items() if isinstance(detail, dict)), None)
+    numbers = [name for name, detail in details.items() if not isinstance(detail, dict) and name != LEFT_OUT]
+    has_layer = any(token.premature_layer is not None for token in tokens)
+    unit, note = _OF_CANDIDATES.get(
+        barred or "", (barred or "", f"Bars: of each candidate layer, {_words(barred)}.")
+    )
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("token", overflow="ellipsis", no_wrap=True, max_width=18)
-    table.add_column("layer", justify="right")
-    if not candidates:
-        for token in tokens:
-            table.add_row(shown(token.token), str(token.premature_layer))
-        return Group(table, Text("The layer is fixed, so no divergence was computed.", style="dim"))
-    table.add_column("nats", justify="right")
-    width = max(len(str(layer)) for layer in candidates)
-    table.add_column(" ".join(f"{layer:>{width}}" for layer in candidates), no_wrap=True)
+    for heading in (*(["layer"] if has_layer else []), *([unit] if barred and has_layer else []), *numbers):
+        table.add_column(_words(heading), justify="right")
+    candidates = _by_candidate(tokens[0], barred)
+    width = max((len(str(layer)) for layer in candidates), default=0)
+    if barred:
+        table.add_column(" ".join(f"{layer:>{width}}" for layer in candidates), no_wrap=True)
     for token in tokens:
-        table.add_row(
-            shown(token.token),
-            Text(str(token.premature_layer), style="bold"),
-            nats(token.divergence[token.premature_layer or 0]),
-            _bars(token, width, console),
-        )
-    notes = ["Bars: each candidate layer's divergence from the last layer; the tallest was contrasted."]
-    left_out = sum(math.isnan(divergence) for token in tokens for divergence in token.divergence.values())
+        cells: list[RenderableType] = [shown(token.token)]
+        if has_layer:
+            cells.append(Text(str(token.premature_layer), style="bold"))
+        if barred and has_layer:
+            cells.append(nats(_by_candidate(token, barred).get(token.premature_layer or 0)))
+        cells += [_signed(token.details.get(name)) for name in numbers]
+        if barred:
+            cells.append(_bars(_by_candidate(token, barred), token.premature_layer, width, console))
+        table.add_row(*cells)
+    notes = [note] if barred else []
+    notes += [_OF_TOKENS[name] for name in numbers if name in _OF_TOKENS]
+    if not barred and not numbers:
+        notes = [_FIXED if has_layer else _NO_LAYER]
+    left_out = sum(int(found) for token in tokens if isinstance(found := token.details.get(LEFT_OUT), float))
     if left_out:
         notes.append(f"{left_out:,} candidate exits held NaN or infinity and were left out of the choice.")
     return Group(table, *(Text(note, style="dim") for note in notes))
+
+
+def _by_candidate(token: TokenTrace, name: str | None) -> dict[int, float]:
+    found = token.details.get(name or "", {})
+    return found if isinstance(found, dict) else {}
+
+
+def _words(name: str | None) -> str:
+    return (name or "").replace("_", " ")
+
+
+def _signed(number: object) -> str:
+    return f"{number:+.2f}" if isinstance(number, float) else "-"
 
 
 def layers_strip(tokens: Sequence[TokenTrace], width: int) -> RenderableType:
@@ -106,15 +148,15 @@ def _cell_width(cell: Sequence[str]) -> int:
     return max(Text(text).cell_len for text in cell) + 1
 
 
-def _bars(token: TokenTrace, width: int, console: Console) -> Text:
-    """A bar a candidate, on the scale of this token's largest divergence."""
+def _bars(by_candidate: Mapping[int, float], chosen: int | None, width: int, console: Console) -> Text:
+    """A bar a candidate, on the scale of this token's largest."""
     bars = _ASCII_BARS if console.options.ascii_only else _BARS
-    finite = [divergence for divergence in token.divergence.values() if math.isfinite(divergence)]
+    finite = [number for number in by_candidate.values() if math.isfinite(number)]
     largest = max(finite, default=0.0)
     text = Text()
-    for layer, divergence in token.divergence.items():
-        share = divergence / largest if largest > 0 and math.isfinite(divergence) else 0.0
+    for layer, number in by_candidate.items():
+        share = number / largest if largest > 0 and math.isfinite(number) else 0.0
         bar = bars[round(share * (len(bars) - 1))]
-        text.append(f"{bar:>{width}}", style="bold cyan" if layer == token.premature_layer else "dim")
+        text.append(f"{bar:>{width}}", style="bold cyan" if layer == chosen else "dim")
         text.append(" ")
     return text

@@ -51,7 +51,7 @@ class Asked:
     "--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="Prompts at a time."
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a prompt and strategy, a line each.")
-@click.option("--explain", is_flag=True, help="Show each token's premature layer and divergence.")
+@click.option("--explain", is_flag=True, help="Show of each token what it was chosen by.")
 @model_options
 def generate(
     *,
@@ -163,9 +163,12 @@ class _Writer:
 
 
 def named(strategy: Strategy) -> str:
-    """A strategy as people read it."""
-    text = str(strategy)
-    return "vanilla" if text == "-1" else f"DoLa {text}"
+    """A strategy as people read it: DoLa's forms need no name in text, and have one here."""
+    from dola.strategies import DoLa, DoLaStatic, Vanilla
+
+    if type(strategy) is Vanilla:
+        return "vanilla"
+    return f"DoLa {strategy}" if type(strategy) in (DoLa, DoLaStatic) else str(strategy)
 
 
 def _stream(text: str) -> None:

@@ -11,7 +11,7 @@ import click
 
 from dola.cli.generation_options import DecodingOptions, GenerationOutput
 from dola.cli.loading import load_for, tell
-from dola.cli.measuring import TITLES, Strategies, command_line, depth_for, dtype_for
+from dola.cli.measuring import TITLES, Strategies, command_line, depth_for, dtype_for, with_numbers
 from dola.cli.options import ModelOptions
 from dola.cli.progress import GenerationMeans, Running
 from dola.cli.scoring_options import RowOptions
@@ -85,13 +85,13 @@ def _line_up(asked: Generating) -> tuple[Lineup, GenerationConfig]:
     model = asked.model
     model.placement.load_arguments_here()  # that the device is there is the cheapest to see
     depth = depth_for(model)
-    resolved = [(label, strategy.resolve(depth)) for label, strategy in asked.strategies(depth)]
-    lineup = line_up(resolved, variants=False)
+    lineup = line_up(with_numbers(asked.strategies(depth), depth), variants=False)
     return lineup, GenerationConfig(
         model_identity=model_identity(model.model_name),
         dtype=dtype_for(model),
         strategies=tuple(str(strategy) for strategy in lineup.scored),
-        penalties=asked.decoding.penalties(lineup.scored, asked.task.name, asked.preset),
+        versions=tuple(strategy.version for strategy in lineup.scored),
+        penalties=asked.decoding.penalties(lineup.scored, depth, asked.task.name, asked.preset),
         decoding=asked.decoding.settings(asked.task.name, asked.output.seed),
         selection=asked.rows.selection(asked.task.name),
         attempts=asked.attempts,

@@ -15,7 +15,7 @@ from dola.runs.generation_plan import Decoding
 from dola.tasks.presets import PRESETS
 
 if TYPE_CHECKING:
-    from dola.strategies import Strategy
+    from dola.strategies import Depth, Strategy
 
 EXTRACTIONS = ("own", "released")
 
@@ -54,18 +54,20 @@ class DecodingOptions:
             seed=seed,
         )
 
-    def penalties(self, strategies: Sequence[Strategy], task: str, preset: str) -> tuple[float, ...]:
+    def penalties(
+        self, strategies: Sequence[Strategy], depth: Depth, task: str, preset: str
+    ) -> tuple[float, ...]:
         """Each strategy's repetition penalty: as said, else as released, else (`own`) none."""
         if self.repetition_penalty is not None:
             return (self.repetition_penalty,) * len(strategies)
         if preset != "released":
             return (1.0,) * len(strategies)
+        from dola.strategies import OWN, resolve_all
+
         released = PRESETS[task]
         return tuple(
-            released.repetition_penalty_contrast
-            if strategy.candidates
-            else released.repetition_penalty_vanilla
-            for strategy in strategies
+            released.repetition_penalty_vanilla if resolved.plain else released.repetition_penalty_contrast
+            for resolved in resolve_all(strategies, {OWN: depth})
         )
 
     def _say_unused(self) -> None:

@@ -35,11 +35,11 @@ def load_for(
     quiet_host()
     # The slow imports come here, after everything that can be refused without them.
     from dola.language_model import depth_of_model, load
+    from dola.strategies import OWN, resolve_all
 
     placement.load_arguments_here()
     depth = depth_of_model(options.model_name, trust_remote_code=options.trust_remote_code, progress=tell)
-    for strategy in strategies:
-        strategy.resolve(depth)
+    resolve_all(strategies, {OWN: depth})
     with waiting(f"loading {options.model_name}"):
         return load(
             options.model_name,

@@ -86,16 +86,24 @@ def _line_up(asked: Measuring) -> tuple[Lineup, RunConfig]:
     model = asked.model
     model.placement.load_arguments_here()  # that the device is there is the cheapest to see
     depth = depth_for(model)
-    resolved = [(label, strategy.resolve(depth)) for label, strategy in asked.strategies(depth)]
+    resolved = with_numbers(asked.strategies(depth), depth)
     swept = {label for label, _ in resolved if asked.sweep(label)}
     lineup = line_up(resolved, variants=asked.variants, sweep=swept)
     return lineup, RunConfig(
         model_identity=model_identity(model.model_name),
         dtype=dtype_for(model),
         strategies=tuple(str(strategy) for strategy in lineup.scored),
+        versions=tuple(strategy.version for strategy in lineup.scored),
         selection=asked.rows.selection(asked.task.name),
         truncate=asked.output.truncate,
     )
+
+
+def with_numbers(strategies: Sequence[tuple[str, Strategy]], depth: Depth) -> list[tuple[str, Strategy]]:
+    """Labelled strategies with the layers' own numbers."""
+    from dola.strategies import OWN, resolve_strategy
+
+    return [(label, resolve_strategy(strategy, {OWN: depth}).strategy) for label, strategy in strategies]
 
 
 def depth_for(model: ModelOptions) -> Depth:

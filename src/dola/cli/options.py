@@ -71,25 +71,23 @@ class StrategyOptions:
 
     def strategies(self) -> tuple[Strategy, ...]:
         """The strategies that were asked for; settings given as flags hold where a strategy has no own."""
-        from dola.strategies import Vanilla, parse_strategy
+        from dola.strategies import Vanilla, parse_named
 
         asked = tuple(
-            self._with_flags(parse_strategy(text), text)
-            for text in self.early_exit_layers or (DEFAULT_LAYERS,)
+            self._with_flags(*parse_named(text)) for text in self.early_exit_layers or (DEFAULT_LAYERS,)
         )
-        if self.compare and not any(isinstance(strategy, Vanilla) for strategy in asked):
+        if self.compare and not any(type(strategy) is Vanilla for strategy in asked):
             return (Vanilla(), *asked)
         return asked
 
-    def _with_flags(self, strategy: Strategy, text: str) -> Strategy:
-        own = {pair.partition("=")[0].strip() for pair in text.rpartition(":")[2].split(",")}
+    def _with_flags(self, strategy: Strategy, said: frozenset[str]) -> Strategy:
         flags = {
             "alpha": self.relative_top,
             "divergence": self.divergence,
             "early_exit_norm": self.early_exit_norm,
             "post_softmax": self.post_softmax,
         }
-        known = {field.name for field in fields(strategy)} - own
+        known = {field.name for field in fields(strategy)} - said
         return replace(strategy, **{k: v for k, v in flags.items() if v is not None and k in known})
 
 

@@ -68,30 +68,18 @@ class ContrastOptions:
     post_softmax: bool | None
 
     def strategies(self, texts: Sequence[str], task: str) -> list[tuple[str, Strategy]]:
-        """Each text with the strategy that it stands for in this task's preset.
+        """Each text as the strategy that it stands for in this task's preset, with what a table calls it.
 
         Raises:
             LayerError, StrategyError: a text that is no strategy.
         """
-        from dola.strategies import Vanilla, parse_strategy
+        from dola.strategies import parse_named, strategy_label
 
-        parsed = [self._with_settings(parse_strategy(text), text, task) for text in texts]
-        return [
-            ("vanilla" if isinstance(strategy, Vanilla) else text, strategy)
-            for text, strategy in zip(texts, parsed, strict=True)
-        ]
+        made = [self._with_settings(*parse_named(text), task) for text in texts]
+        return [(strategy_label(strategy, task), strategy) for strategy in made]
 
-    def _with_settings(self, strategy: Strategy, text: str, task: str) -> Strategy:
-        released = PRESETS[task]
-        settings: dict[str, Any] = {}
-        if self.preset == "released":
-            settings |= {
-                "alpha": released.relative_top,
-                "filter_value": released.relative_top_value,
-                "early_exit_norm": False,
-            }
-            if released.post_softmax is not None:
-                settings["post_softmax"] = released.post_softmax
+    def _with_settings(self, strategy: Strategy, said: frozenset[str], task: str) -> Strategy:
+        settings = dict(strategy.released(task)) if self.preset == "released" else {}
         flags = {
             "alpha": self.relative_top,
             "filter_value": self.relative_top_value,
@@ -100,9 +88,9 @@ class ContrastOptions:
             "post_softmax": self.post_softmax,
         }
         settings |= {name: value for name, value in flags.items() if value is not None}
-        own = {pair.partition("=")[0].strip() for pair in text.partition(":")[2].split(",")}
-        known = {field.name for field in fields(strategy)} - own
-        return replace(strategy, **{name: value for name, value in settings.items() if name in known})
+        known = {field.name for field in fields(strategy)} - said
+        unsaid: dict[str, Any] = {name: value for name, value in settings.items() if name in known}
+        return replace(strategy, **unsaid)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,8 +31,8 @@ bucket_option = click.option(
     "buckets",
     multiple=True,
     metavar="LAYERS",
-    help="A bucket to choose from, as in --early-exit-layers. Several times.  [default: low and high; in a"
-    " model of more than 40 layers one for every 20]",
+    help="A bucket to choose from, or any strategy, as in --early-exit-layers. Several times.  [default: low"
+    " and high; in a model of more than 40 layers one for every 20]",
 )
 
 
@@ -55,31 +56,37 @@ class Sweep:
         self._metric = metric
         self._seed = seed
         self._static = static
-        self._strategies: list[tuple[str, Strategy]] = []
+        self._candidates: dict[str, tuple[tuple[int, ...], str]] = {}  # by label: layers, and what to paste
 
     def strategies(self, depth: Depth) -> list[tuple[str, Strategy]]:
         """Vanilla, the buckets, then every static layer, where they are asked for."""
         texts = ["-1", *(self._buckets or _default_buckets(depth.num_layers))]
+        from dola.strategies import OWN, resolve_strategy
+
         made = self._contrast.strategies(texts, self._task)
+        for text, (label, strategy) in zip(texts[1:], made[1:], strict=True):
+            resolved = resolve_strategy(strategy, {OWN: depth})
+            if resolved.plain:
+                raise StrategyError(
+                    f"--bucket {text}: vanilla is what all are compared with; expected another strategy, as"
+                    " in '0,2,4,-1', 'low' or 'sled:high'"
+                )
+            self._candidates[label] = resolved.candidates, _flag(resolved.strategy, text)
         layers = range(depth.num_layers) if self._static else ()
         static = [f"{layer},{depth.num_layers}" for layer in layers]
         made += [
             (f"{STATIC}{layer}", strategy)
             for layer, (_, strategy) in enumerate(self._contrast.strategies(static, self._task))
         ]
-        self._strategies = [(label, strategy.resolve(depth)) for label, strategy in made]
-        for label, strategy in self._strategies[1:]:
-            if not strategy.candidates:
-                raise StrategyError(f"--bucket {label}: expected candidate layers, as in '0,2,4,-1' or 'low'")
         return made
 
     def tuning(self, measured: Measured) -> dict[str, Any]:
         """The two-fold choice among the buckets."""
         by_label = {row.label: at for at, row in enumerate(measured.rows)}
         candidates = [
-            Candidate(by_label[label], strategy.candidates, _flag(strategy))
-            for label, strategy in self._strategies[1:]
-            if label in by_label and not label.startswith(STATIC)
+            Candidate(by_label[label], layers, flag)
+            for label, (layers, flag) in self._candidates.items()
+            if label in by_label
         ]
         static = {
             int(label.removeprefix(STATIC)): at for label, at in by_label.items() if label.startswith(STATIC)
@@ -98,11 +105,17 @@ def _default_buckets(num_layers: int) -> list[str]:
     ]
 
 
-def _flag(strategy: Strategy) -> str:
-    """The strategy's layers: its other settings are the preset's or given as flags, but for the norm, which a
-    bucket has by its name and layers by number have not."""
-    normed = ":early_exit_norm=true" if strategy.exits[0].norm else ""
-    return ",".join(str(exit.layer) for exit in strategy.exits) + normed
+def _flag(strategy: Strategy, text: str) -> str:
+    """The strategy's layers by number, and what was said of it: its other settings are the preset's or given
+    as flags, but for the norm, which a bucket has by its name and layers by number have not."""
+    from dola.strategies import parse_named
+    from dola.strategies.text import strategy_text
+
+    said = parse_named(text)[1]
+    known = {each.name for each in fields(strategy)}
+    taken = sorted({*strategy.layer_fields, "early_exit_norm", *said} & known)
+    # What was said stays, even where it is the strategy's own default: the preset's is another.
+    return strategy_text(type(strategy)(**{name: getattr(strategy, name) for name in taken}), keep=said)
 
 
 def show_choice(result: dict[str, Any]) -> None:

@@ -70,4 +70,4 @@ def _layers(layers: LayersView, console: Console) -> RenderableType:
         table.add_row(
             f"layer {layer}", Text(bar * length, style="cyan"), f"{100 * share:.1f}%", f"{count} tokens"
         )
-    return Group(Text(f"Premature layers of {layers.label}"), table, Text())
+    return Group(Text(f"{layers.heading} of {layers.label}"), table, Text())

@@ -10,7 +10,7 @@ from dola.contrast.divergence import (
 from dola.contrast.extrapolate import extrapolated_scores, line_weights, weighted_sum
 from dola.contrast.finite import are_distributions, are_finite
 from dola.contrast.most_probable import most_probable
-from dola.contrast.plausibility import BELOW, apply_plausibility
+from dola.contrast.plausibility import BELOW, apply_plausibility, rule_out
 from dola.contrast.selection import select_premature
 from dola.contrast.sled import Evolution, evolve, keep_evolved
 
@@ -30,6 +30,7 @@ __all__ = [
     "line_weights",
     "most_probable",
     "released_divergence",
+    "rule_out",
     "select_premature",
     "weighted_sum",
 ]

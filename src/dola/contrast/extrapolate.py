@@ -56,13 +56,13 @@ def weighted_sum(layers: Iterable[Tensor], weights: Sequence[float]) -> Tensor:
     return total
 
 
-def extrapolated_scores(logits: Tensor, *, alpha: float, filter_value: float) -> Tensor:
+def extrapolated_scores(logits: Tensor, *, alpha: float, filter_value: float | None) -> Tensor:
     """Log-probabilities of the extrapolated logits; the implausible by its own measure are ruled out.
 
     Args:
         logits: z(L) `[..., V]`, float32.
         alpha: 0.1 in the released code.
-        filter_value: -inf in the released code.
+        filter_value: -inf in the released code; None: as `apply_plausibility` has it.
 
     Returns:
         Scores `[..., V]`.

@@ -32,11 +32,19 @@ def apply_plausibility(
     threshold: Tensor | float = lowest
     if alpha > 0.0:
         threshold = (mature_log_probs.amax(-1, keepdim=True) + math.log(alpha)).clamp_(min=lowest)
-    ruled_out = mature_log_probs < threshold
+    return rule_out(scores, mature_log_probs < threshold, mature_log_probs, filter_value)
+
+
+def rule_out(scores: Tensor, ruled_out: Tensor, log_probs: Tensor, filter_value: float | None) -> Tensor:
+    """Scores `[..., V]` with the tokens at `ruled_out` put below all others; see `apply_plausibility`.
+
+    Args:
+        log_probs: what the ruled-out tokens are in the order of, `[..., V]` in float32.
+    """
     if filter_value is not None:
         return scores.masked_fill(ruled_out, filter_value)
     plausible = scores.masked_fill(ruled_out, math.inf)
     top = plausible.amin(-1, keepdim=True).clamp_(max=0.0).mul_(2.0).sub_(BELOW)  # of the ruled out
-    below = mature_log_probs.clamp(min=_LOWEST_LOG_PROB).add_(top)
-    below.masked_fill_(mature_log_probs < lowest, -math.inf)
+    below = log_probs.clamp(min=_LOWEST_LOG_PROB).add_(top)
+    below.masked_fill_(log_probs < torch.finfo(log_probs.dtype).min, -math.inf)
     return torch.where(ruled_out, below, scores)

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from dola.contrast.blocks import by_blocks
 from dola.contrast.most_probable import most_probable
+from dola.contrast.plausibility import rule_out
 
 # A shorter vector counts as this long, as in PyTorch's cosine similarity. Un-normed exits can be one-hot to
 # the last digit of float32: the gradient of that one token is then no vector at all, and the layer has no
@@ -74,18 +75,21 @@ def evolve(mature: Tensor, exits: Tensor, *, scale: int, rate: float, steps: int
     return Evolution(_evolved(mature, tokens, latent, rate, steps), tokens, latent, by_layer / total)
 
 
-def keep_evolved(evolution: Evolution, floor: float) -> Tensor:
+def keep_evolved(evolution: Evolution, mature_log_probs: Tensor, floor: float | None) -> Tensor:
     """The evolved logits of the k most probable tokens, and `floor` for all others and for the impossible.
 
     The released code's `evolution_lower_bound`. Where it then takes a log-softmax of the scores
     (`post_softmax`, in FACTOR), that comes after the floor.
 
+    Args:
+        mature_log_probs: `[..., V]`; of use where `floor` is None: all others then lie below the evolved, in
+            the order of these (`dola.contrast.rule_out`).
+
     Returns:
         Scores `[..., V]`.
     """
-    evolved = evolution.logits.gather(-1, evolution.tokens)
-    evolved = evolved.masked_fill(evolved.isneginf(), floor)
-    return torch.full_like(evolution.logits, floor).scatter_(-1, evolution.tokens, evolved)
+    others = torch.ones_like(evolution.logits, dtype=torch.bool).scatter_(-1, evolution.tokens, value=False)
+    return rule_out(evolution.logits, others | evolution.logits.isneginf(), mature_log_probs, floor)
 
 
 def _evolved(mature: Tensor, tokens: Tensor, latent: Tensor, rate: float, steps: int) -> Tensor:

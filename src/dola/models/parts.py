@@ -73,12 +73,6 @@ def depth_of(config: Config) -> Depth:
     return Depth(num_layers, bool(tied))
 
 
-def context_of(config: Config) -> int | None:
-    """How many tokens the model can hold, or None where its configuration sets no limit."""
-    context: int | None = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
-    return context
-
-
 def input_device(model: PreTrainedModel) -> torch.device:
     """Where token ids go: to the embeddings, of a model spread over several devices; embeddings that are
     offloaded are on no device, and the host moves what it is given."""

@@ -1,7 +1,6 @@
 """The keys and values of a text that several others go on from."""
 
 import copy
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,33 +11,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from dola.models.layout import Config
 from dola.models.parts import ModelParts, input_device
-
-# Rotary embeddings whose frequencies depend on how long the whole text is: a prefix computed for a shorter
-# text is then not the prefix of a longer one.
-_LENGTH_DEPENDENT = ("dynamic", "longrope")
-
-
-def can_share_prefixes(model: PreTrainedModel, parts: ModelParts) -> bool:
-    """Whether a text's keys and values may be computed once and gone on from several times.
-
-    Not so for a model that keeps a recurrent state, or keeps its cache in a form of its own.
-    """
-    if "past_key_values" not in inspect.signature(parts.trunk.forward).parameters:
-        return False
-    if rotates_by_length(model.config):
-        return False
-    kinds = {type(layer) for layer in DynamicCache(config=model.config).layers}
-    return kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
-
-
-def rotates_by_length(config: Config) -> bool:
-    """Whether a position's rotary embedding depends on how long the text, or the batch's longest, is."""
-    text = config.get_text_config(decoder=True)
-    rope = getattr(text, "rope_parameters", None) or {}
-    nested = [value for value in rope.values() if isinstance(value, dict)]  # one a kind of layer
-    return any(each.get("rope_type") in _LENGTH_DEPENDENT for each in (rope, *nested))
 
 
 @dataclass(frozen=True, eq=False)

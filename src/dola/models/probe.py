@@ -90,7 +90,7 @@ def _head_input(name: str, seen: dict[str, Tensor]) -> Tensor:
 
 def _check_exits(name: str, tap: LayerTap, exits: list[Exit], head_input: Tensor) -> None:
     """Every block was called with hidden states, and of the shape that the head can read."""
-    for layer, _ in exits:
+    for layer in (exit.layer for exit in exits):
         if not tap.saw(layer):
             raise ModelError(
                 f"{name} is not supported: block {layer} was not called with hidden states;"

@@ -4,10 +4,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from dola.head import Projection
+from dola.head import ContrastiveHead, Projection
 from dola.models.parts import ModelParts
 
 _HALF = (torch.float16, torch.bfloat16)
+
+
+def head_of(parts: ModelParts) -> ContrastiveHead:
+    """The contrastive head of a model, on its own head as it is now; see `projection_of`."""
+
+    head = parts.head
+    alone = "forward" not in vars(head) and parts.softcap is None
+
+    def affine() -> bool:  # hooks may come later
+        return alone and type(head) is nn.Linear and _is_plain(head)
+
+    return ContrastiveHead(projection_of(parts), parts.vocab_size, affine)
 
 
 def projection_of(parts: ModelParts) -> Projection:
@@ -84,13 +96,24 @@ def _half_in_float32(rows: Tensor, weight: Tensor) -> Tensor:
     Half precision's own product is accumulated in float32 too, and then rounded. Where it can be had without
     the rounding, that is asked for; elsewhere a block of the weight at a time is made float32.
     """
-    if rows.dtype == weight.dtype and _gives_float32(weight):
-        return torch.mm(rows, weight.T, out_dtype=torch.float32)
+    if _gives_float32(weight):
+        return _half_products(rows, weight)
     rows = rows.float()
     logits = rows.new_empty(rows.shape[0], weight.shape[0])
     for start in range(0, weight.shape[0], _BLOCK):
         block = weight[start : start + _BLOCK]
         logits[:, start : start + len(block)] = rows @ block.float().T
+    return logits
+
+
+def _half_products(rows: Tensor, weight: Tensor) -> Tensor:
+    """Products of half precision that are returned in float32. Rows in float32, weighted sums of states, are
+    multiplied as two: what half precision holds of them, and what it leaves."""
+    high = rows.to(weight.dtype)
+    logits = torch.mm(high, weight.T, out_dtype=torch.float32)
+    if rows.dtype != weight.dtype:
+        low = (rows.float() - high.float()).to(weight.dtype)
+        logits += torch.mm(low, weight.T, out_dtype=torch.float32)
     return logits
 
 

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
-from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from dola.models.parts import ModelParts, input_device
@@ -46,32 +45,17 @@ class Tree:
         return {"position_ids": torch.tensor([positions], device=device), "attention_mask": mask.to(device)}
 
 
-# By trunk: its way to attend when it was asked, and the answer.
-_ASKED: WeakKeyDictionary[nn.Module, tuple[object, bool]] = WeakKeyDictionary()
 # Lengths of the small tree that it is asked with: of the common past, and of each of two branches.
 _PAST, _BRANCH = 4, 6
 
 
-def can_read_trees(model: PreTrainedModel, parts: ModelParts) -> bool:
-    """Whether the trunk, which can share prefixes, takes positions and a mask and does what they say.
-
-    A small tree is read branch by branch and in one row, once a model. It is too small to show a window:
-    those of the cache, which a tree's mask replaces, are the caller's care, and a model that counts columns,
-    or that nobody has looked at, is not asked.
+def follows_trees(model: PreTrainedModel, parts: ModelParts) -> bool:
+    """Whether the trunk, which can share prefixes, gives the same for a small tree branch by branch and in
+    one row.
 
     Raises:
         torch.OutOfMemoryError: there is not even room for the small tree.
     """
-    if parts.by_columns or not parts.listed:
-        return False
-    attention: object = getattr(model.config, "_attn_implementation", None)
-    known = _ASKED.get(parts.trunk)
-    if known is None or known[0] != attention:
-        known = _ASKED[parts.trunk] = attention, _reads_a_tree(model, parts)
-    return known[1]
-
-
-def _reads_a_tree(model: PreTrainedModel, parts: ModelParts) -> bool:
     count = _PAST + 2 * _BRANCH
     device = input_device(model)
     # Of the lower half of the vocabulary, as the ids of padding and of images are at its ends.

@@ -55,7 +55,7 @@ class TappedTrunk:
             cache: what came before, of batch size B or none; it takes the new tokens in.
             keep: index of positions `[T']`; None keeps all.
             tree: how the tokens of the one row follow one another (None: each the one to its left), for a
-                trunk that `can_read_trees`.
+                trunk that reads them (`Capabilities`).
 
         Returns:
             `[E, B, T', D]`, in the order of `exits`, in the model's dtype.

@@ -82,7 +82,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Bucket:
-    """A bucket's mean over the layers that it holds."""
+    """A strategy's mean over its candidate layers; across the panel where it has none."""
 
     left: float
     right: float
@@ -169,8 +169,8 @@ def _layer_panel(ours: Mapping[str, Any], metric: str, across: Scale, top: float
         lines=_lines(up, rows[0], control, metric),
         buckets=tuple(
             Bucket(
-                across(bucket["layers"][0]),
-                across(bucket["layers"][-1]),
+                across(bucket["layers"][0]) if bucket["layers"] else across.start,
+                across(bucket["layers"][-1]) if bucket["layers"] else across.end,
                 up(rows[bucket["row"]]["measures"][metric]["mean"]),
                 rows[bucket["row"]]["label"],
                 rows[bucket["row"]]["label"] == tuning["chosen"],

@@ -113,7 +113,7 @@ def _markdown(view: TableView) -> str:
         ]
     for layers in view.layers:
         shares = ", ".join(f"{layer}: {100 * share:.1f}%" for layer, _, share in layers.shares)
-        lines += ["", f"Premature layers of {_escaped(layers.label)}: {shares}."]
+        lines += ["", f"{layers.heading} of {_escaped(layers.label)}: {shares}."]
     if view.findings or view.notes:
         lines += ["", *(f"- {_escaped(line)}" for line in (*view.findings, *view.notes))]
     return "\n".join([*lines, ""])

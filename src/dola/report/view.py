@@ -21,6 +21,10 @@ KINDS = {
 # Metrics whose key in a result file is not their name.
 _NAMES = {"accuracy_released": "accuracy, released rule", **TITLES}
 
+# What a layer that is counted is to its tokens, as a heading and in words, by the strategy's name.
+_CHOSEN = "Premature layers", "was chosen for"
+_LAYERS = {"sled": ("Heaviest layers", "had the vote that weighed most in")}
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -55,10 +59,12 @@ class RowView:
 
 @dataclass(frozen=True)
 class LayersView:
-    """How often a strategy chose each premature layer: `(layer, tokens, share)`."""
+    """How often a strategy chose each premature layer, or each weighed most: `(layer, tokens, share)`."""
 
     label: str
     shares: tuple[tuple[int, int, float], ...]
+    heading: str
+    what: str
 
 
 @dataclass(frozen=True)
@@ -182,5 +188,6 @@ def _layers(ours: Mapping[str, Any]) -> list[LayersView]:
             continue
         total = sum(counts.values())
         shares = tuple((int(layer), count, count / total) for layer, count in counts.items())
-        found.append(LayersView(row["label"], shares))
+        spec = str(ours["strategies"][row["strategy"]]["spec"])
+        found.append(LayersView(row["label"], shares, *_LAYERS.get(spec.partition(":")[0], _CHOSEN)))
     return found

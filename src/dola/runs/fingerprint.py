@@ -16,9 +16,9 @@ import dola
 from dola.models.aliases import resolve_alias
 
 # The rooms whose code decides a score; what only shows or summarises may change under a run.
-SCORING_ROOMS = ("contrast", "strategies", "head.py", "models", "scoring", "tasks")
+SCORING_ROOMS = ("contrast", "strategies", "head", "models", "scoring", "tasks")
 # And those that decide a generated text: what the prompt is, the manifest says by itself.
-GENERATION_ROOMS = ("contrast", "strategies", "head.py", "models", "hosts", "language_model.py")
+GENERATION_ROOMS = ("contrast", "strategies", "head", "models", "hosts", "language_model.py")
 JUDGING_ROOM = "tasks"
 _WEIGHTS = ("*.safetensors", "*.gguf", "*.bin", "*.pt", "*.pth")
 # What the host may read of a model's folder besides: settings, tokenizers and their vocabularies, chat

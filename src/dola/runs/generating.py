@@ -19,7 +19,7 @@ from dola.runs.journal import Records
 from dola.runs.layer_counts import LayerCounts, added_layers
 
 if TYPE_CHECKING:
-    from dola.hosts.generation import Generation
+    from dola.hosts.transformers.generation import Generation
     from dola.strategies import Strategy
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from dola.errors import RunError
 from dola.runs.fingerprint import GENERATION_ROOMS, JUDGING_ROOM, code_version, texts_digest
-from dola.runs.plan import Selection
+from dola.runs.plan import Selection, versions_in_manifest
 from dola.tasks.base import Dataset, GenerationTask
 
 
@@ -35,6 +35,7 @@ class GenerationConfig:
     Attributes:
         strategies: resolved, as `parse_strategy` reads them.
         penalties: each strategy's repetition penalty.
+        versions: each one's `Strategy.version`.
         attempts: how often to generate at most where the task's released rule finds no answer.
         shuffled: whether each attempt has another prompt.
     """
@@ -47,6 +48,7 @@ class GenerationConfig:
     selection: Selection
     attempts: int = 1
     shuffled: bool = False
+    versions: tuple[int, ...] = ()
 
     @property
     def may_differ(self) -> bool:
@@ -107,6 +109,7 @@ def make_generation_plan(
         "model": config.model_identity,
         "dtype": config.dtype,
         "strategies": list(config.strategies),
+        **versions_in_manifest(config.versions),
         "repetition_penalty": list(config.penalties),
         "max_new_tokens": decoding.max_new_tokens,
         "do_sample": decoding.do_sample,

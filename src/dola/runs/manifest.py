@@ -19,6 +19,7 @@ FIELDS = {
     "model": "the model",
     "dtype": "the dtype of the weights",
     "strategies": "the strategies",
+    "strategy_versions": "the strategies' own versions",
     "truncate": "--truncate",
     "repetition_penalty": "the repetition penalties, one a strategy",
     "max_new_tokens": "--max-new-tokens",

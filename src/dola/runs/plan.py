@@ -40,6 +40,7 @@ class RunConfig:
         model_identity: which weights: see `fingerprint.model_identity`.
         dtype: of the weights, as they will be loaded.
         strategies: those scored, resolved, as `parse_strategy` reads them.
+        versions: each one's `Strategy.version`.
     """
 
     model_identity: str
@@ -47,6 +48,7 @@ class RunConfig:
     strategies: tuple[str, ...]
     selection: Selection = Selection()
     truncate: bool = False
+    versions: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,11 @@ class Plan:
     examples: tuple[Any, ...]
     requests: tuple[Request, ...]
     manifest: dict[str, Any]
+
+
+def versions_in_manifest(versions: Sequence[int]) -> dict[str, list[int]]:
+    """Said where one is not the first: records of before have none, and go on with the first."""
+    return {"strategy_versions": list(versions)} if any(each != 1 for each in versions) else {}
 
 
 def make_plan(task: Task[Any], dataset: Dataset[Any], config: RunConfig) -> Plan:
@@ -78,6 +85,7 @@ def make_plan(task: Task[Any], dataset: Dataset[Any], config: RunConfig) -> Plan
         "model": config.model_identity,
         "dtype": config.dtype,
         "strategies": list(config.strategies),
+        **versions_in_manifest(config.versions),
         "truncate": config.truncate,
         "code": code_version(),
     }

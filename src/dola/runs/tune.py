@@ -18,10 +18,11 @@ from dola.runs.summary import percent, points
 
 @dataclass(frozen=True)
 class Candidate:
-    """A bucket among those to choose from.
+    """A bucket, or another strategy, among those to choose from.
 
     Attributes:
         row: its place in the table.
+        layers: its candidates; a strategy may have none.
         flag: what to paste to use it.
     """
 

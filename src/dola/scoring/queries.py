@@ -13,19 +13,17 @@ from dola.head import ContrastiveHead, unusable
 from dola.models.budget import Budget
 from dola.models.numerics import refuse, tally
 from dola.scoring.trie import TokenTrie
-from dola.strategies import Exit, Strategy
+from dola.strategies import ExitLogits, ResolvedStrategy, all_reads, exits_of
 
 _T = TypeVar("_T", int, float)
 
 # Positions gathered before the heads are applied: a product of few rows is slow.
 _GATHERED = 128
-# Logits that one strategy works on at a time: on a CPU what its caches hold, elsewhere what comes.
-_TILE_BYTES = {"cpu": 2 << 20}
 
 
 @dataclass(frozen=True)
 class Answers:
-    """By strategy and query: scores, the chosen candidate (-1 where nothing is contrasted), and how many
+    """By strategy and query: scores, the premature layer (-1 where there is none), and how many
     candidates were left out of the choice."""
 
     scores: list[list[float]]
@@ -36,26 +34,17 @@ class Answers:
 class QueryHeads:
     """Gathers hidden states and answers the queries of their nodes, for all strategies at once.
 
-    Every exit that any strategy reads is projected once; a strategy takes its own from among them.
+    What any strategy reads is projected once; each takes its own from among it.
     """
 
     def __init__(
-        self, model: PreTrainedModel, head: ContrastiveHead, strategies: Sequence[Strategy], last_layer: int
+        self, model: PreTrainedModel, head: ContrastiveHead, strategies: Sequence[ResolvedStrategy]
     ) -> None:
         self._model = model
         self._head = head
         self._strategies = strategies
-        # The last layer is normed by the trunk, whatever the strategy says of its early exits.
-        own = [
-            [Exit(layer, norm and layer != last_layer) for layer, norm in strategy.exits]
-            for strategy in strategies
-        ]
-        by_norm = sorted({(norm, layer) for exits in own for layer, norm in exits})
-        self.exits = tuple(Exit(layer, norm) for norm, layer in by_norm)
-        # Strategies of a kind that read the same exits work on them together.
-        self._groups: dict[tuple[type[Strategy], tuple[Exit, ...]], list[int]] = {}
-        for number, (strategy, exits) in enumerate(zip(strategies, own, strict=True)):
-            self._groups.setdefault((type(strategy), tuple(exits)), []).append(number)
+        self._reads = all_reads(strategy.reads for strategy in strategies)
+        self.exits = exits_of(self._reads)
         self._positions = Budget(_GATHERED)
         self._trie = TokenTrie()
         self._waiting: list[tuple[list[int], Tensor]] = []
@@ -103,47 +92,30 @@ class QueryHeads:
 
     def _answer(self, nodes: Sequence[int], hidden: Tensor) -> None:
         with torch.inference_mode():
-            for rows, logits in self._head.chunks(hidden):
-                exits, count, vocabulary = logits.shape
-                tile = _TILE_BYTES.get(logits.device.type, 1 << 62) // (exits * vocabulary * 4) or 1
-                for start in range(0, count, tile):
-                    part = slice(start, start + tile)
-                    self._contrast(nodes[rows][part], hidden[:, rows][:, part], logits[:, part])
-                del logits  # before the next are made
+            for rows, tile in self._head.read(hidden, self._reads):
+                self._contrast(nodes[rows], hidden[:, rows], tile)
 
-    def _contrast(self, nodes: Sequence[int], hidden: Tensor, logits: Tensor) -> None:
-        """Every strategy on the logits `[E, r, V]` of r nodes, whose states are `[E, r, D]`."""
+    def _contrast(self, nodes: Sequence[int], hidden: Tensor, tile: ExitLogits) -> None:
+        """Every strategy on the logits of r nodes, whose states are `[E, r, D]`."""
         asked = [
             (row, token, query)
             for row, node in enumerate(nodes)
             for token, query in self._trie.asked[node].items()
         ]
         row, token, query = map(list, zip(*asked, strict=True))
-        for (kind, exits), numbers in self._groups.items():
-            *early, mature = places = [self.exits.index(each) for each in exits]
-            candidates = logits[_neighbours(early)]
-            contrasts = kind.contrast_together(
-                [self._strategies[number] for number in numbers], candidates, logits[mature]
-            )
-            for number, contrast in zip(numbers, contrasts, strict=True):
-                faults = unusable(contrast, candidates, logits[mature])
-                if bool(faults.any()):
-                    refuse(self._model, exits, tally(are_finite(hidden[places]), faults))
-                scores = contrast.scores
-                if not self._strategies[number].candidates:  # logits: of no meaning until normalised
-                    scores = torch.log_softmax(scores, dim=-1)
-                _put(self._answers.scores[number], query, scores[row, token].tolist())
-                if contrast.premature is not None:
-                    _put(self._answers.premature[number], query, contrast.premature[row].tolist())
-                if contrast.left_out is not None:
-                    _put(self._answers.left_out[number], query, contrast.left_out[row].tolist())
-
-
-def _neighbours(places: list[int]) -> slice | list[int]:
-    """The same places as a slice, which copies nothing, where they follow one another."""
-    first = places[0] if places else 0
-    follow = places == list(range(first, first + len(places)))
-    return slice(first, first + len(places)) if follow else places
+        for number, strategy in enumerate(self._strategies):
+            contrast = strategy.contrast(tile)
+            faults = unusable(strategy, contrast, tile, hidden)
+            if bool(faults.any()):
+                refuse(self._model, self.exits, tally(are_finite(hidden), faults))
+            scores = contrast.scores
+            if not strategy.normalised:
+                scores = torch.log_softmax(scores, dim=-1)
+            _put(self._answers.scores[number], query, scores[row, token].tolist())
+            if contrast.premature is not None:
+                _put(self._answers.premature[number], query, contrast.premature[row].tolist())
+            if "left_out" in contrast.details:
+                _put(self._answers.left_out[number], query, contrast.details["left_out"][row].tolist())
 
 
 def _put(answers: list[_T], queries: Sequence[int], found: list[_T]) -> None:

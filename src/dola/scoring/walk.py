@@ -8,9 +8,10 @@ from torch import Tensor
 from transformers import Cache, PreTrainedModel
 
 from dola.models.budget import Budget
+from dola.models.capabilities import Capabilities
 from dola.models.parts import input_device
-from dola.models.prefix import Prefix, can_share_prefixes
-from dola.models.tree import Tree, can_read_trees
+from dola.models.prefix import Prefix
+from dola.models.tree import Tree
 from dola.models.trunk import TappedTrunk
 from dola.scoring.plan import Plan, fitting, together
 from dola.scoring.trie import ROOT, TokenTrie
@@ -36,7 +37,7 @@ class SharedWalk:
         self._trunk = trunk
         self._budget = budget
         self._sink = sink
-        self._trees = can_read_trees(model, trunk.parts)
+        self._trees = Capabilities(model, trunk.parts).reads_trees
         self._device = input_device(model)
         self._held: tuple[list[int], Prefix] = ([], Prefix.empty(model))
 
@@ -184,6 +185,6 @@ def walk_for(
     model: PreTrainedModel, trunk: TappedTrunk, budget: Budget, sink: Sink
 ) -> SharedWalk | PlainWalk:
     """The fast way where it is exact, else the plain one."""
-    if can_share_prefixes(model, trunk.parts):
+    if Capabilities(model, trunk.parts).shares_prefixes:
         return SharedWalk(model, trunk, budget, sink)
     return PlainWalk(model, trunk, sink)

@@ -1,35 +1,37 @@
 """Decoding by Contrasting Layers: the premature layer chosen per token, or fixed."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Literal, Self
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from dola.contrast import DIVERGENCES, Divergence, apply_plausibility, divergences, select_premature
+from dola.contrast import DIVERGENCES, Divergence, apply_plausibility, select_premature
 from dola.errors import LayerError, StrategyError
-from dola.strategies.base import Contrast, Depth, Exit, Strategy
-from dola.strategies.layers import BUCKETS, bucket, check_candidates, mature_layer
+from dola.strategies.base import Contrast, ResolvedStrategy, Strategy
+from dola.strategies.exit_logits import ExitLogits
+from dola.strategies.layers import (
+    Bucket,
+    candidate_layers,
+    candidates_from,
+    candidates_text,
+    checked_candidates,
+    layer_numbers,
+)
+from dola.strategies.reads import OWN, Depths, Read
 
 # Stands in for the logarithm of a probability of zero on the premature side.
 _LOWEST_LOG_PROB = -1e30
 
-
-def _layer_numbers(named: object) -> tuple[int, ...]:
-    if not isinstance(named, Sequence) or not all(type(layer) is int for layer in named):
-        example = f"({named},)" if isinstance(named, int) else "(2, 4)"
-        raise LayerError(
-            "candidates must be low, high, auto or a tuple of layer numbers,"
-            f" as in {example}; found {named!r}"
-        )
-    return tuple(named)
-
-
-def _difference(mature: Tensor, premature: Tensor) -> Tensor:
-    """log p_mature - log p_premature (equation 4), `[..., V]`."""
-    # Clamped: -inf - -inf is no number, and one such token would carry post_softmax away with it.
-    return mature - premature.clamp(min=_LOWEST_LOG_PROB)
+# What the released scripts set, by task; every one leaves the early exits un-normed. With an alpha of 0 the
+# released generation contrasts logits in place of log-probabilities: of no effect but on a penalty.
+_RELEASED: Mapping[str, Mapping[str, object]] = {
+    "tfqa-mc": {"alpha": 0.0, "filter_value": -1000.0, "post_softmax": False},
+    "factor": {"alpha": 0.1, "filter_value": -1000.0, "post_softmax": True},
+    **{task: {"alpha": 0.1, "filter_value": -math.inf} for task in ("gsm8k", "strqa", "tfqa", "vicuna")},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +41,9 @@ class _Contrasted(Strategy):
     Attributes:
         mature_layer: None (or -1) is the last layer N.
         alpha: the adaptive plausibility constraint, in [0, 1]; the released `relative_top`.
-        early_exit_norm: apply the model's final norm to the early exits. None: for a bucket named `low`,
-            `high` or `auto` yes, the better default by measurement (`docs/defaults.md`); for layers given
-            by number no, as in the released code.
+        early_exit_norm: apply the model's final norm to the early exits. None: for a bucket by name (`low`,
+            `high`, `auto`, `all`) yes, the better default by measurement (`docs/defaults.md`); for layers
+            given by number no, as in the released code.
         post_softmax: renormalise the contrast over the vocabulary before the constraint is applied.
         filter_value: the score of a token that is ruled out; the released scoring uses -1000. None: each
             below every plausible token, in the order of the mature layer's probabilities
@@ -62,34 +64,20 @@ class _Contrasted(Strategy):
         if self.filter_value is not None and not self.filter_value < 0.0:
             raise StrategyError(f"filter_value must be below 0, found {self.filter_value}")
 
-    def _exits(self, premature: tuple[int, ...]) -> tuple[Exit, ...]:
-        if self.mature_layer is None:
-            raise LayerError("this strategy is not resolved yet: call resolve() with the model's depth")
-        norm = bool(self.early_exit_norm)
-        return tuple(Exit(layer, norm) for layer in (*premature, self.mature_layer))
+    def released(self, task: str) -> Mapping[str, object]:
+        return {**_RELEASED[task], "early_exit_norm": False} if task in _RELEASED else {}
 
     def _score(self, mature: Tensor, difference: Tensor) -> Tensor:
         """The contrast inside the plausible set (equation 5), `[..., V]`; `difference` is left as it is."""
         scores = torch.log_softmax(difference, dim=-1) if self.post_softmax else difference
         return apply_plausibility(scores, mature, self.alpha, self.filter_value)
 
-    def _spec(self, layers: str) -> str:
-        """The strategy as `parse_strategy` reads it: its layers, then the settings that are not defaults."""
-        numbered = not layers.startswith(BUCKETS)
-        changed = (
-            f"{field.name}={getattr(self, field.name)}"
-            for field in fields(self)
-            if field.kw_only
-            and field.name != "mature_layer"
-            and getattr(self, field.name) != field.default
-            and not (numbered and field.name == "early_exit_norm" and not self.early_exit_norm)
-        )
-        return ":".join(part for part in (layers, ",".join(changed)) if part)
-
 
 @dataclass(frozen=True)
 class DoLaStatic(_Contrasted):
     """One fixed premature layer (the paper's baseline of section 3.3; the released `P,N`)."""
+
+    layer_fields: ClassVar[tuple[str, ...]] = ("premature_layer", "mature_layer")
 
     premature_layer: int
 
@@ -98,45 +86,49 @@ class DoLaStatic(_Contrasted):
         if self.early_exit_norm is None:
             object.__setattr__(self, "early_exit_norm", False)
 
-    def resolve(self, depth: Depth) -> Self:
-        mature = mature_layer(self.mature_layer, depth)
-        check_candidates((self.premature_layer,), mature, depth)
-        return replace(self, mature_layer=mature)
+    def resolve(self, depths: Depths) -> ResolvedStrategy:
+        depth = depths[OWN]
+        (layer,), last = candidate_layers((self.premature_layer,), self.mature_layer, depth)
+        norm = bool(self.early_exit_norm)
+        early, mature = depth.read(layer, norm=norm), depth.read(last, norm=norm)
 
-    @property
-    def exits(self) -> tuple[Exit, ...]:
-        return self._exits((self.premature_layer,))
+        def contrast(tile: ExitLogits) -> Contrast:
+            key = "difference", mature, early
+            difference = tile.once(key, lambda: _difference(tile.log_probs(mature), tile.log_probs(early)))
+            scores = self._score(tile.log_probs(mature), difference)
+            return Contrast(scores, torch.full(scores.shape[:-1], layer, device=scores.device))
 
-    def contrast(self, logits: Tensor) -> Contrast:
-        return next(self.contrast_together([self], logits[:-1], logits[-1]))
+        return ResolvedStrategy(
+            replace(self, mature_layer=last),
+            reads=(early, mature),
+            contrast=contrast,
+            normalised=True,
+            candidates=(layer,),
+        )
 
     @classmethod
-    def contrast_together(
-        cls, strategies: Sequence[Self], candidates: Tensor, mature: Tensor
-    ) -> Iterator[Contrast]:
-        mature = torch.log_softmax(mature, dim=-1, dtype=torch.float32)
-        premature = torch.log_softmax(candidates[0], dim=-1, dtype=torch.float32)
-        chosen = torch.zeros(mature.shape[:-1], dtype=torch.int64, device=mature.device)
-        difference = _difference(mature, premature)
-        for strategy in strategies:
-            yield Contrast(strategy._score(mature, difference), chosen)
+    def from_layers(cls, layers: str) -> Mapping[str, object]:
+        found = layer_numbers(layers)
+        if len(found) != 2:
+            raise LayerError(f"expected one premature and one mature layer, as in '14,-1', found {layers!r}")
+        return dict(zip(cls.layer_fields, found, strict=True))
 
-    def __str__(self) -> str:
-        return self._spec(f"{self.premature_layer},{-1 if self.mature_layer is None else self.mature_layer}")
+    def layers_text(self) -> str:
+        return f"{self.premature_layer},{-1 if self.mature_layer is None else self.mature_layer}"
 
 
 @dataclass(frozen=True)
 class DoLa(_Contrasted):
     """The premature layer is, at every position, the candidate that diverges most from the mature layer.
 
-    A candidate whose logits hold NaN or infinity is left out of the choice, and counted.
-
     Attributes:
-        candidate_premature_layers: `low`, `high`, `auto`, or layer numbers in rising order.
+        candidate_premature_layers: `low`, `high`, `auto`, `all`, or layer numbers in rising order.
         divergence: `released`, as the published numbers were made, or `js`, as the paper's text has it.
     """
 
-    candidate_premature_layers: Literal["low", "high", "auto"] | tuple[int, ...]
+    layer_fields: ClassVar[tuple[str, ...]] = ("candidate_premature_layers", "mature_layer")
+
+    candidate_premature_layers: Bucket | tuple[int, ...]
     divergence: Divergence = field(default="released", kw_only=True)
 
     def __post_init__(self) -> None:
@@ -145,56 +137,56 @@ class DoLa(_Contrasted):
             raise StrategyError(
                 f"divergence must be one of {', '.join(DIVERGENCES)}, found {self.divergence!r}"
             )
-        named = self.candidate_premature_layers
-        if isinstance(named, str) and named not in BUCKETS:
-            raise LayerError(f"unknown layer bucket {named!r}: expected one of {', '.join(BUCKETS)}")
-        if not isinstance(named, str):
-            object.__setattr__(self, "candidate_premature_layers", _layer_numbers(named))
-            if self.early_exit_norm is None:
-                object.__setattr__(self, "early_exit_norm", False)
+        named = checked_candidates(self.candidate_premature_layers)
+        object.__setattr__(self, "candidate_premature_layers", named)
+        if not isinstance(named, str) and self.early_exit_norm is None:
+            object.__setattr__(self, "early_exit_norm", False)
 
-    def resolve(self, depth: Depth) -> Self:
-        mature = mature_layer(self.mature_layer, depth)
-        layers, norm = self.candidate_premature_layers, self.early_exit_norm
-        if isinstance(layers, str):
-            # A bucket belongs to the model; below an earlier mature layer only a part of it is left.
-            layers = tuple(layer for layer in bucket(layers, depth) if layer < mature)
-            norm = True if norm is None else norm
-        layers = check_candidates(layers, mature, depth)
-        return replace(self, candidate_premature_layers=layers, mature_layer=mature, early_exit_norm=norm)
+    def resolve(self, depths: Depths) -> ResolvedStrategy:
+        depth = depths[OWN]
+        layers, last = candidate_layers(self.candidate_premature_layers, self.mature_layer, depth)
+        norm = self.early_exit_norm is not False
+        early = tuple(depth.read(layer, norm=norm) for layer in layers)
+        mature = depth.read(last, norm=norm)
+        numbered = replace(self, candidate_premature_layers=layers, mature_layer=last, early_exit_norm=norm)
+        return ResolvedStrategy(
+            numbered,
+            reads=(*early, mature),
+            contrast=lambda tile: self._contrast(tile, early, mature, layers),
+            normalised=True,
+            candidates=layers,
+        )
 
-    @property
-    def exits(self) -> tuple[Exit, ...]:
-        layers = self.candidate_premature_layers
-        return self._exits(() if isinstance(layers, str) else layers)
-
-    def contrast(self, logits: Tensor) -> Contrast:
-        return next(self.contrast_together([self], logits[:-1], logits[-1]))
+    def _contrast(
+        self, tile: ExitLogits, early: tuple[Read, ...], mature: Read, layers: tuple[int, ...]
+    ) -> Contrast:
+        # Strategies that differ in nothing but what comes after the choice share the choice.
+        divergence, index, difference = tile.once(
+            ("choice", self.divergence, mature, early), lambda: _choice(tile, self.divergence, mature, early)
+        )
+        premature = torch.tensor(layers, device=index.device)[index]
+        details = {"divergence": divergence, "left_out": divergence.isnan().sum(0)}
+        return Contrast(self._score(tile.log_probs(mature), difference), premature, details)
 
     @classmethod
-    def contrast_together(
-        cls, strategies: Sequence[Self], candidates: Tensor, mature: Tensor
-    ) -> Iterator[Contrast]:
-        candidates, mature = candidates.float(), mature.float()
-        mature_log_probs = torch.log_softmax(mature, dim=-1)
-        choices: dict[Divergence, tuple[Tensor, Tensor, Tensor]] = {}
-        for strategy in strategies:
-            if strategy.divergence not in choices:
-                divergence = divergences(strategy.divergence, mature, candidates)  # [K, ...]
-                chosen = select_premature(divergence)
-                index = chosen[None, ..., None].expand(1, *mature.shape)
-                premature = torch.log_softmax(candidates.gather(0, index).squeeze(0), dim=-1)  # [..., V]
-                choices[strategy.divergence] = divergence, chosen, _difference(mature_log_probs, premature)
-            divergence, chosen, difference = choices[strategy.divergence]
-            left_out = divergence.isnan().sum(0)
-            yield Contrast(
-                strategy._score(mature_log_probs, difference), chosen, divergence, left_out=left_out
-            )
+    def from_layers(cls, layers: str) -> Mapping[str, object]:
+        return dict(zip(cls.layer_fields, candidates_from(layers), strict=True))
 
-    def __str__(self) -> str:
-        layers = self.candidate_premature_layers
-        if isinstance(layers, str) and self.mature_layer is None:
-            return self._spec(layers)
-        listed = layers if isinstance(layers, str) else ",".join(map(str, layers))
-        kind = "dola:" if len(layers) == 1 else ""  # else it would read as the static form
-        return self._spec(f"{kind}{listed},{-1 if self.mature_layer is None else self.mature_layer}")
+    def layers_text(self) -> str:
+        return candidates_text(self.candidate_premature_layers, self.mature_layer)
+
+
+def _choice(
+    tile: ExitLogits, kind: Divergence, mature: Read, early: tuple[Read, ...]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The divergences `[K, R]`, the index of the largest `[R]`, and the contrast with that layer `[R, V]`."""
+    divergence = tile.divergences(kind, mature, early)
+    index = select_premature(divergence)
+    premature = torch.log_softmax(tile.chosen(early, index), dim=-1)
+    return divergence, index, _difference(tile.log_probs(mature), premature)
+
+
+def _difference(mature: Tensor, premature: Tensor) -> Tensor:
+    """log p_mature - log p_premature (equation 4), `[..., V]`."""
+    # Clamped: -inf - -inf is no number, and one such token would carry post_softmax away with it.
+    return mature - premature.clamp(min=_LOWEST_LOG_PROB)

@@ -1,5 +1,7 @@
 """What each released script does unless told otherwise: `--preset released`, in one table.
 
+What it sets of its strategy, the strategy itself says (`Strategy.released`).
+
 Source: the scripts of voidism/DoLa at commit 805230e. Where a script accepts a flag and ignores it, the value
 here is what it really uses.
 """
@@ -27,10 +29,6 @@ class Preset:
         max_new_tokens: None for a script that scores and generates nothing.
         repetition_penalty_vanilla, repetition_penalty_contrast: without and with contrasted layers. They
             differ, which confounds the comparison of the two.
-        relative_top: the strategies' `alpha`; 0 rules no token out. On generation the released code then
-            contrasts logits in place of log-probabilities.
-        relative_top_value: the score of a token ruled out.
-        post_softmax: None for a script that generates, where there is no such step.
         do_sample: None for a script that scores.
         stop_words: searched for in the generated text.
         stop_words_removed: whether a stop word is cut off the end of the text. gsm8k leaves it there.
@@ -45,9 +43,6 @@ class Preset:
     max_new_tokens: int | None
     repetition_penalty_vanilla: float
     repetition_penalty_contrast: float
-    relative_top: float
-    relative_top_value: float
-    post_softmax: bool | None
     do_sample: bool | None
     sampling: Sampling
     stop_words: tuple[str, ...]
@@ -63,8 +58,6 @@ class Preset:
         return output_path.with_name(f"{output_path.name}_{shard_id}{self.shard_suffix}")
 
 
-RULED_OUT = float("-inf")
-
 PRESETS = {
     "tfqa-mc": Preset(
         script="tfqa_mc_eval.py",
@@ -73,9 +66,6 @@ PRESETS = {
         max_new_tokens=None,
         repetition_penalty_vanilla=1.0,
         repetition_penalty_contrast=1.0,
-        relative_top=0.0,
-        relative_top_value=-1000.0,
-        post_softmax=False,
         do_sample=None,
         sampling=Sampling(),
         stop_words=(),
@@ -91,9 +81,6 @@ PRESETS = {
         max_new_tokens=None,
         repetition_penalty_vanilla=1.0,
         repetition_penalty_contrast=1.0,
-        relative_top=0.1,
-        relative_top_value=-1000.0,
-        post_softmax=True,
         do_sample=None,
         sampling=Sampling(),
         stop_words=(),
@@ -109,9 +96,6 @@ PRESETS = {
         max_new_tokens=256,
         repetition_penalty_vanilla=1.0,
         repetition_penalty_contrast=1.2,
-        relative_top=0.1,
-        relative_top_value=RULED_OUT,
-        post_softmax=None,
         do_sample=False,
         sampling=Sampling(),
         stop_words=("Q:", "\\end{code}"),
@@ -127,9 +111,6 @@ PRESETS = {
         max_new_tokens=256,
         repetition_penalty_vanilla=1.0,
         repetition_penalty_contrast=1.2,
-        relative_top=0.1,
-        relative_top_value=RULED_OUT,
-        post_softmax=None,
         do_sample=False,
         sampling=Sampling(),
         stop_words=("Q:", "\n\n##"),
@@ -145,9 +126,6 @@ PRESETS = {
         max_new_tokens=50,
         repetition_penalty_vanilla=1.0,
         repetition_penalty_contrast=1.2,
-        relative_top=0.1,
-        relative_top_value=RULED_OUT,
-        post_softmax=None,
         do_sample=False,
         sampling=Sampling(),
         stop_words=("Q:",),
@@ -163,9 +141,6 @@ PRESETS = {
         max_new_tokens=1024,
         repetition_penalty_vanilla=1.0,
         repetition_penalty_contrast=1.2,
-        relative_top=0.1,
-        relative_top_value=RULED_OUT,
-        post_softmax=None,
         do_sample=True,
         sampling=Sampling(temperature=0.7),
         stop_words=("### Human:",),

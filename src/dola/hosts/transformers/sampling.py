@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from dola.hosts.prompts import Prompt
-from dola.hosts.settings import GenerationSettings
+from dola.hosts.transformers.prompts import Prompt
+from dola.hosts.transformers.settings import GenerationSettings
 
 # SplitMix64 (Steele, Lea, Flood 2014) in the signed numbers that tensors have: what it counts by, and its
 # rounds of mixing: a shift, and a factor.

@@ -5,7 +5,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase, TextStreamer
 
-from dola.hosts.stopping import cut_at_stop
+from dola.hosts.transformers.stopping import cut_at_stop
 
 
 class CallbackStreamer(TextStreamer):

@@ -6,18 +6,17 @@ from dataclasses import dataclass
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from dola.errors import ModelError, StrategyError
-from dola.hosts.generation import Generation, generate_batch, refuse_attached
-from dola.hosts.prompts import Prompt, common_prefix, of_one_length, read_prompts
-from dola.hosts.sampling import seeded
-from dola.hosts.settings import GenerationSettings
+from dola.errors import StrategyError
+from dola.hosts.transformers.generation import Generation, generate_batch, refuse_attached
+from dola.hosts.transformers.prompts import Prompt, common_prefix, of_one_length, read_prompts
+from dola.hosts.transformers.sampling import seeded
+from dola.hosts.transformers.settings import GenerationSettings
 from dola.models.budget import Budget
-from dola.models.padding import can_pad
-from dola.models.parts import context_of, take_apart
-from dola.models.prefix import Prefix, can_share_prefixes
+from dola.models.capabilities import Capabilities
+from dola.models.prefix import Prefix
 from dola.models.turns import turn
 from dola.models.vocabulary import check_tokens
-from dola.strategies import Strategy
+from dola.strategies import ResolvedStrategy
 
 # Prompts in one batch, where the caller does not say.
 _BATCH_SIZE = {"cpu": 8, "cuda": 32}
@@ -30,17 +29,21 @@ _WORTH_SHARING = 8
 class _Call:
     """What is the same for all batches."""
 
-    model: PreTrainedModel
+    capabilities: Capabilities
     tokenizer: Tokenizer
-    strategy: Strategy
+    strategy: ResolvedStrategy
     settings: GenerationSettings
+
+    @property
+    def model(self) -> PreTrainedModel:
+        return self.capabilities.model
 
 
 def iter_generate(
     model: PreTrainedModel,
     tokenizer: Tokenizer,
     prompts: Sequence[str],
-    strategy: Strategy,
+    strategy: ResolvedStrategy,
     settings: GenerationSettings,
     batch_size: int | None,
 ) -> Iterator[tuple[int, Generation]]:
@@ -52,19 +55,18 @@ def iter_generate(
         if settings.num_beams > 1:
             raise StrategyError("prompt lookup takes no beams")
         size = 1
+    capabilities = Capabilities.of(model)
     with turn(model):
         refuse_attached(model)
-        rows = read_prompts(
-            tokenizer, prompts, context=context_of(model.config), room=settings.max_new_tokens
-        )
+        rows = read_prompts(tokenizer, prompts, context=capabilities.context, room=settings.max_new_tokens)
     check_tokens(model, [row.ids for row in rows])
-    return _batches(_Call(model, tokenizer, strategy, seeded(settings)), rows, Budget(size))
+    return _batches(_Call(capabilities, tokenizer, strategy, seeded(settings)), rows, Budget(size))
 
 
 def _batches(call: _Call, prompts: Sequence[Prompt], budget: Budget) -> Iterator[tuple[int, Generation]]:
     """As many rows at a time as the budget allows: of one length where the model cannot be padded exactly."""
     groups = list(of_one_length(prompts))
-    if can_pad(call.model):
+    if call.capabilities.pads:
         groups = [[row for group in groups for row in group]]
     prefix = _read_prefix(call, prompts)
     for left in groups:
@@ -86,13 +88,12 @@ def _read_prefix(call: _Call, prompts: Sequence[Prompt]) -> Prefix | None:
     """What all prompts begin with, in the cache, where that is exact and worth it."""
     if len(prompts) < 2 or call.settings.prompt_lookup_num_tokens is not None:
         return None
-    try:
-        parts = take_apart(call.model)
-    except ModelError:  # vanilla needs no parts
+    parts = call.capabilities.parts
+    if parts is None or not call.capabilities.shares_prefixes_of_rows:
         return None
     shortest = min(len(prompt.ids) for prompt in prompts)
     ids = common_prefix(prompts)[: shortest - 1]  # the host needs a token to go on from
-    if len(ids) < _WORTH_SHARING or not parts.listed or not can_share_prefixes(call.model, parts):
+    if len(ids) < _WORTH_SHARING:
         return None
     with turn(call.model):
         return Prefix.read(call.model, parts, ids)

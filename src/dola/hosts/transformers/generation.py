@@ -11,22 +11,22 @@ from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel, Sto
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from dola.errors import ModelError, StrategyError
-from dola.hosts.penalty import RowPenalty
-from dola.hosts.prompts import Prompt, left_padded, of_one_length, read_prompts
-from dola.hosts.recording import ChosenTokens, StepRecord, StepScores
-from dola.hosts.sampling import RowSampler, seed_of, seeded
-from dola.hosts.settings import GenerationSettings
-from dola.hosts.stopping import StopStrings, cut_at_stop
-from dola.hosts.streaming import CallbackStreamer
-from dola.hosts.transformers import Attachment, attached
-from dola.hosts.watch import watched_host
-from dola.models.padding import can_pad
-from dola.models.parts import context_of, input_device
+from dola.hosts.transformers.attach import Attachment, attached
+from dola.hosts.transformers.penalty import RowPenalty
+from dola.hosts.transformers.prompts import Prompt, left_padded, of_one_length, read_prompts
+from dola.hosts.transformers.recording import ChosenTokens, StepRecord, StepScores
+from dola.hosts.transformers.sampling import RowSampler, seed_of, seeded
+from dola.hosts.transformers.settings import GenerationSettings
+from dola.hosts.transformers.stopping import StopStrings, cut_at_stop
+from dola.hosts.transformers.streaming import CallbackStreamer
+from dola.hosts.transformers.watch import watched_host
+from dola.models.capabilities import Capabilities
+from dola.models.parts import input_device
 from dola.models.prefix import Prefix
 from dola.models.randomness import generators_seeded
 from dola.models.turns import turn
 from dola.models.vocabulary import check_tokens
-from dola.strategies import Strategy, Vanilla
+from dola.strategies import ResolvedStrategy
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def generate(
     model: PreTrainedModel,
     tokenizer: Tokenizer,
     prompts: Sequence[str],
-    strategy: Strategy,
+    strategy: ResolvedStrategy,
     settings: GenerationSettings,
     on_text: Callable[[str], None] | None = None,
 ) -> list[Generation]:
@@ -80,14 +80,13 @@ def generate(
         raise StrategyError("text can be streamed for one prompt at a time, and without beams")
     if settings.prompt_lookup_num_tokens is not None and not alone:
         raise StrategyError("prompt lookup takes one prompt at a time, and no beams")
+    capabilities = Capabilities.of(model)
     with turn(model):
         refuse_attached(model)
-        rows = read_prompts(
-            tokenizer, prompts, context=context_of(model.config), room=settings.max_new_tokens
-        )
+        rows = read_prompts(tokenizer, prompts, context=capabilities.context, room=settings.max_new_tokens)
     check_tokens(model, [row.ids for row in rows])
     settings = seeded(settings)
-    together = len({len(row.ids) for row in rows}) == 1 or can_pad(model)
+    together = len({len(row.ids) for row in rows}) == 1 or capabilities.pads
     done: dict[int, Generation] = {}
     for batch in [rows] if together else of_one_length(rows):
         found = generate_batch(model, tokenizer, batch, strategy, settings, on_text=on_text)
@@ -105,7 +104,7 @@ def generate_batch(
     model: PreTrainedModel,
     tokenizer: Tokenizer,
     rows: Sequence[Prompt],
-    strategy: Strategy,
+    strategy: ResolvedStrategy,
     settings: GenerationSettings,
     *,
     prefix: Prefix | None = None,
@@ -130,7 +129,7 @@ def _generate_batch(
     model: PreTrainedModel,
     tokenizer: Tokenizer,
     rows: Sequence[Prompt],
-    strategy: Strategy,
+    strategy: ResolvedStrategy,
     settings: GenerationSettings,
     prefix: Prefix | None,
     on_text: Callable[[str], None] | None,
@@ -141,7 +140,7 @@ def _generate_batch(
         padding = [start - len(row.ids) for row in rows for _ in range(settings.num_beams)]
         inputs["past_key_values"] = prefix.under_padding(model, padding)
     streamer = None if on_text is None else CallbackStreamer(tokenizer, on_text, settings.stop)
-    with nullcontext() if isinstance(strategy, Vanilla) else Attachment(model, strategy) as attachment:
+    with nullcontext() if strategy.plain else Attachment(model, [strategy.strategy]) as attachment:
         output, record = _run_host(model, tokenizer, rows, inputs, settings, streamer, attachment)
     del inputs  # with the cache, which is as large as what is left of the memory
     scores = _scores_per_token(output, record, start)
@@ -155,7 +154,7 @@ def _generate_batch(
         length, text, finished = _end(tokenizer, ids, end_ids, settings.stop)
         layers = None
         if premature is not None:
-            layers = tuple(strategy.candidates[index] for index in premature[at, :length].tolist())
+            layers = tuple(premature[at, :length].tolist())
         generations.append(
             Generation(
                 prompt=row.text,

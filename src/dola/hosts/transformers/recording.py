@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, StoppingCriteria
 
-from dola.hosts.transformers import Attachment
-from dola.strategies import Contrast
+from dola.hosts.transformers.attach import Attachment, LastPass
 
 
 @dataclass
@@ -35,7 +34,7 @@ class StepScores(LogitsProcessor):
         self._record = record
         self._overwritten = overwritten
         self._attachment = attachment
-        self._contrasts: dict[int, Contrast | None] = {}
+        self._contrasts: dict[int, LastPass | None] = {}
         self.pending: dict[int, Tensor] = {}
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:

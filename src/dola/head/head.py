@@ -1,0 +1,152 @@
+"""The contrastive head: hidden states of the chosen layers in, a score per token of the vocabulary out."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dola.contrast import are_finite, weighted_sum
+from dola.head.scores import Scores, Whole, shaped, unusable
+from dola.strategies import ExitLogits, Read, ResolvedStrategy, all_reads, exits_of
+
+Projection = Callable[[Tensor], Tensor]
+"""The language-model head on rows: hidden `[R, D]` -> logits `[R, V]`, float32, as the model defines them."""
+
+# glibc gives every freed block at the end of its heap back to the system, page by page, until the program
+# has freed one large block: then it keeps up to twice that size. The contrast's temporaries would be unmapped
+# and cleared anew at every token, at twice the cost of its arithmetic. 32 MiB is the largest that counts.
+_LARGEST_KEPT_BLOCK = 30 << 20
+
+# Early-exit logits held at once. The product makes them twice, and a contrast some six tensors of the size of
+# one position's: on a CPU all of it together stays below what is handed out again.
+_CHUNK_BYTES = {"cpu": 20 << 20, "cuda": 512 << 20}
+# But a product of fewer rows is slow: with a vocabulary of 262,144 it reads gigabytes of weights for each.
+_FEWEST_ROWS = 96
+# Logits that strategies work on at a time: on a CPU what its caches hold, elsewhere what comes.
+_TILE_BYTES = {"cpu": 2 << 20}
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class ContrastiveHead:
+    """Projects the hidden states of all reads in one product and lets strategies make scores of them.
+
+    Works on tiles of positions, so its memory depends on the vocabulary and the number of reads, never on the
+    length of the text.
+
+    Attributes:
+        affine: whether the head of a weighted sum of states is the same sum of their logits. Asked anew each
+            time, as what is on a head may change.
+    """
+
+    project: Projection
+    vocab_size: int
+    affine: Callable[[], bool] = _never
+
+    def __post_init__(self) -> None:
+        torch.empty(_LARGEST_KEPT_BLOCK, dtype=torch.uint8, device="cpu")  # never touched, freed at once
+
+    def read(self, hidden: Tensor, reads: Sequence[Read]) -> Iterator[tuple[slice, ExitLogits]]:
+        """The logits at all reads, tile by tile.
+
+        Args:
+            hidden: `[E, R, D]`, the states of R positions at `exits_of(reads)`.
+
+        Yields:
+            Positions, and their logits, which are gone when the next are asked for. Where a state is not
+            finite its logits are no distribution, whatever the head and the model's cap make of it.
+        """
+        rows, device = hidden.shape[1], hidden.device.type
+        width = len(reads) * self.vocab_size * 4
+        held = _CHUNK_BYTES.get(device, 512 << 20) // width
+        step = max(held, math.ceil(_FEWEST_ROWS / len(reads)))
+        height = max(1, _TILE_BYTES.get(device, 1 << 62) // width)
+        for start in range(0, max(rows, 1), step):
+            # One product for all reads, and let go of before the next.
+            logits = self._logits(hidden[:, start : start + step], reads)
+            for first in range(0, max(logits.shape[1], 1), height):
+                part = logits[:, first : first + height]
+                tile = ExitLogits(part, reads)
+                yield slice(start + first, start + first + part.shape[1]), tile
+                tile.release()
+            del logits, part
+
+    def score(
+        self, hidden: Tensor, strategies: Sequence[ResolvedStrategy], which: Tensor | None = None
+    ) -> Scores:
+        """Scores of every position.
+
+        Args:
+            hidden: `[E, ..., D]`, the states at the exits of all that the strategies read (`all_reads`).
+            which: of each position the strategy, an index `[...]`; None: they all have the first.
+
+        Returns:
+            Scores `[..., V]` in float32 with the chosen layers `[...]`, and of a single strategy its details.
+            With several, a position without a premature layer has -1.
+        """
+        exits, *positions, width = hidden.shape
+        flat = hidden.reshape(exits, -1, width)
+        if len(strategies) == 1 or which is None:
+            scores = self._of_one(flat, strategies[0])
+        else:
+            scores = self._of_several(flat, strategies, which.reshape(-1))
+        return shaped(scores, positions)
+
+    def _of_one(self, hidden: Tensor, strategy: ResolvedStrategy) -> Scores:
+        whole = Whole(hidden.shape[:2])
+        for rows, tile in self.read(hidden, all_reads([strategy.reads])):
+            contrast = strategy.contrast(tile)
+            whole.put(rows, contrast, unusable(strategy, contrast, tile, hidden[:, rows]))
+        return whole.scores(are_finite(hidden))
+
+    def _of_several(self, hidden: Tensor, strategies: Sequence[ResolvedStrategy], which: Tensor) -> Scores:
+        """Strategies that read the same share the product, and the tiles."""
+        exits = exits_of(read for each in strategies for read in each.reads)
+        whole = Whole(hidden.shape[:2], detailed=False)  # those of several strategies are no one thing
+        for reads in dict.fromkeys(all_reads([each.reads]) for each in strategies):
+            numbers = [n for n, each in enumerate(strategies) if all_reads([each.reads]) == reads]
+            group = torch.isin(which, torch.tensor(numbers, device=which.device)).nonzero()[:, 0]
+            if not len(group):
+                continue
+            places = [exits.index(exit) for exit in exits_of(reads)]
+            states = hidden[places][:, group]
+            for rows, tile in self.read(states, reads):
+                for number in numbers:
+                    at = (which[group[rows]] == number).nonzero()[:, 0]
+                    if len(at):
+                        own = tile.at(at)
+                        contrast = strategies[number].contrast(own)
+                        blame = unusable(strategies[number], contrast, own, states[:, rows][:, at])
+                        whole.put(group[rows][at], contrast, blame, places)
+        return whole.scores(are_finite(hidden))
+
+    def _logits(self, hidden: Tensor, reads: Sequence[Read]) -> Tensor:
+        """The logits `[len(reads), r, V]` of the states `[E, r, D]` at the reads' exits."""
+        place = {exit: at for at, exit in enumerate(exits_of(reads))}
+        if all(len(read.exits) == 1 and read.weights == (1.0,) for read in reads):
+            places = [place[read.exits[0]] for read in reads]
+            return self._projected(hidden if places == list(range(len(hidden))) else hidden[places])
+        if self.affine() and all(_affine_sum(read) for read in reads):
+            sums = [weighted_sum([hidden[place[e]] for e in read.exits], read.weights) for read in reads]
+            return self._projected(torch.stack(sums))
+        each = self._projected(hidden)
+        return torch.stack(
+            [weighted_sum([each[place[e]] for e in read.exits], read.weights) for read in reads]
+        )
+
+    def _projected(self, hidden: Tensor) -> Tensor:
+        """Each state's own logits, `[X, r, D]` to `[X, r, V]`."""
+        count, rows, width = hidden.shape
+        logits = torch.unflatten(self.project(hidden.reshape(-1, width)), 0, (count, rows))
+        logits[..., 0].masked_fill_(~are_finite(hidden).to(logits.device), math.nan)  # one marks the row
+        return logits
+
+
+def _affine_sum(read: Read) -> bool:
+    """Whether a bias of the head counts once in the weighted sum, as in the head of the sum."""
+    return math.isclose(math.fsum(read.weights), 1.0)
