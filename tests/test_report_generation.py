@@ -259,7 +259,7 @@ def test_scoring_results_are_compared_too(tmp_path: Path) -> None:
     result = _scored(tmp_path, "a.json", "-1")
     other = _scored(tmp_path, "b.json", "high")
     (comparison,) = across([(Path("a.json"), result), (Path("b.json"), other)])
-    assert [row["label"] for row in comparison["rows"]] == ["vanilla · a", "high · b"]
+    assert [row["label"] for row in comparison["rows"]] == ["vanilla · a", "high (released) · b"]
     assert set(comparison["rows"][1]["difference"]) == {"MC1", "MC2", "MC3"}
 
 
