@@ -24,8 +24,9 @@ _LARGEST_KEPT_BLOCK = 30 << 20
 _CHUNK_BYTES = {"cpu": 20 << 20, "cuda": 512 << 20}
 # But a product of fewer rows is slow: with a vocabulary of 262,144 it reads gigabytes of weights for each.
 _FEWEST_ROWS = 96
-# Logits that strategies work on at a time: on a CPU what its caches hold, elsewhere what comes.
-_TILE_BYTES = {"cpu": 2 << 20}
+# Logits that strategies work on at a time. Smaller tiles would fit a CPU's caches, and cost more in calls
+# (`benchmarks/RESULTS.md`); larger ones would have temporaries that the allocator does not keep.
+_TILE_BYTES = {"cpu": 20 << 20}
 
 
 def _never() -> bool:
