@@ -151,6 +151,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=24)
     parser.add_argument("--batch-size", type=int, default=10)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--contrast-only", action="store_true", help="vanilla is the host's, and known")
     args = parser.parse_args()
     logging.set_verbosity_error()
     torch.set_num_threads(args.threads)
@@ -158,7 +159,8 @@ def main() -> None:
     texts = prompts(lm, args.data, args.questions)
     for name, settings in settings_of(lm.tokenizer).items():
         row: dict[str, Any] = {"setting": name, "answers": len(texts)}
-        for label, strategy in (("vanilla", None), ("high", dola.DoLa("high", alpha=ALPHA))):
+        vanilla = [] if args.contrast_only else [("vanilla", None)]
+        for label, strategy in (*vanilla, ("high", dola.DoLa("high", alpha=ALPHA))):
             try:
                 row[label] = derailed(lm, strategy, texts, settings, args)
             except dola.DolaError as error:
