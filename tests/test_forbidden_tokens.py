@@ -6,7 +6,6 @@ none is, the mature layer's likeliest token of those that are left.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -45,14 +44,6 @@ AT_MINUS_INFINITY = replace(STRATEGY, filter_value=-torch.inf)
 PROMPT = torch.tensor([[5, 17, 42, 9, 5, 17, 42, 33, 5, 17]])
 STEPS = 12
 END = 2
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

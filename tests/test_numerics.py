@@ -43,14 +43,6 @@ STRATEGIES = [Vanilla(), DoLaStatic(1), DoLa((0, 1, 2)), DoLa((0, 1), early_exit
 REMEDY = r"float16 overflows in this model; load it with dtype='bfloat16' or 'float32' \(--dtype bfloat16\)"
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def overflowing(model_type: str = "llama", **changes: Any) -> LanguageModel:
     """Its last block's output is beyond float16, which its weights and earlier states are not."""
     lm = tiny_language_model(model_type, **changes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -28,14 +27,6 @@ MIXTURES = {
 ALL = pytest.mark.parametrize("strategies", MIXTURES.values(), ids=MIXTURES)
 IDS = torch.tensor([[5, 17, 42, 9, 33], [6, 18, 43, 10, 34], [70, 12, 12, 55, 23]])
 GREEDY: dict[str, Any] = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
