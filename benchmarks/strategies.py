@@ -41,7 +41,7 @@ def _starts(num_layers: int) -> list[int]:
 def run(args: argparse.Namespace) -> None:
     data = sample(args.data, args.every, args.output.parent / f"every-{args.every}")
     depth = depth_of_model(args.model)
-    texts = strategies(depth.num_layers, args.delta or [])
+    texts = args.strategy or strategies(depth.num_layers, args.delta or [])
     given = [word for text in texts for word in ("--early-exit-layers", text)]
     command = ["dola", "eval", args.task, "--model-name", args.model, "--data-path", str(data)]
     command += ["--device", "cpu", "--output-path", str(args.output), *given]
@@ -113,6 +113,9 @@ def main() -> None:
     running.add_argument("--every", type=int, default=4)
     running.add_argument("--limit", type=int, help="the first rows of these only, to try it")
     running.add_argument("--delta", type=_point, action="append", metavar="M,L", help="may be repeated")
+    running.add_argument(
+        "--strategy", action="append", metavar="TEXT", help="these instead, the baseline first; repeated"
+    )
     running.add_argument("--shard", metavar="K/N", help="one of N parts of the rows, from 0")
     running.add_argument("--prompts", type=Path)
     running.set_defaults(call=run)
