@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dola.contrast import are_distributions, are_finite
 from dola.errors import StrategyError
-from dola.strategies import Contrast, ExitLogits, Read, ResolvedStrategy, exits_of
+from dola.strategies import Contrast, ExitLogits, Read, ResolvedStrategy
 
 
 class Scores(NamedTuple):
@@ -48,8 +48,8 @@ def unusable(strategy: ResolvedStrategy, contrast: Contrast, tile: ExitLogits, s
     elif not strategy.plain:
         for read in strategy.reads:
             bad = bad | ~are_distributions(tile.logits(read))
-    exits = exits_of(tile.reads)
-    blame = bad.new_zeros(len(exits), *bad.shape)
+    reading = tile.reading
+    blame = bad.new_zeros(len(reading.exits), *bad.shape)
     at_once = bad.device.type == "cpu" and not torch.compiler.is_compiling()
     if at_once and not bool(bad.any()):
         return blame
@@ -63,7 +63,7 @@ def unusable(strategy: ResolvedStrategy, contrast: Contrast, tile: ExitLogits, s
             broken = broken & ~others
         else:
             others = others | broken
-        places = [exits.index(exit) for exit in read.exits]
+        places = reading.exits_at(read)
         damaged = ~finite[places]
         blame[places] |= broken & (damaged | ~damaged.any(0))
     if at_once and bool((bad & ~blame.any(0)).any()):
@@ -95,7 +95,7 @@ class Whole:
         self, rows: slice | Tensor, contrast: Contrast, blame: Tensor, places: list[int] | None = None
     ) -> None:
         """Those at `rows`. `blame` is of the exits at `places`; None: of all."""
-        if isinstance(rows, slice) and len(contrast.scores) == self._rows:
+        if isinstance(rows, slice) and contrast.scores.shape[0] == self._rows:
             self._only = contrast, blame  # nothing to put together, and nothing to copy
             return
         if self._scores is None or self._unusable is None:

@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 Config = Any  # a transformers configuration: its attributes differ by architecture
+Model = Any  # a transformers model: so do its attributes
 
 
-def _one(_: Config) -> float:
+def _one(_: Model) -> float:
     return 1.0
 
 
-def _none(_: Config) -> float | None:
+def _none(_: Model) -> float | None:
     return None
 
 
@@ -29,8 +30,8 @@ class Layout:
             `hidden_states` agree, except Mamba's, which leave the embeddings out and so count one less.
         norm: the final norm, or None where the trunk has none.
         project_out: a map between the final norm and the head, where the trunk has one.
-        scale: the factor on the head's output.
-        softcap: the bound c of `c * tanh(logits / c)` on the (scaled) output, or None.
+        scale: the factor on the head's output, read where the model itself reads it in every pass.
+        softcap: the bound c of `c * tanh(logits / c)` on the (scaled) output, or None; read likewise.
         by_columns: its attention counts columns where others go by positions: ALiBi's distances, a window
             that the cache does not tell of (GPT-Neo), a temperature (Llama 4).
     """
@@ -39,17 +40,35 @@ class Layout:
     blocks: str = "model.layers"
     norm: str | None = "model.norm"
     project_out: str | None = None
-    scale: Callable[[Config], float] = _one
-    softcap: Callable[[Config], float | None] = _none
+    scale: Callable[[Model], float] = _one
+    softcap: Callable[[Model], float | None] = _none
     by_columns: bool = False
 
 
-def _logit_scale(config: Config) -> float:
-    return float(config.logit_scale)
+# By name, so that a layout is pickled with the model that it is of.
+def _logit_scale(model: Model) -> float:
+    return float(model.logit_scale)
 
 
-def _final_softcap(config: Config) -> float | None:
-    found: float | None = config.final_logit_softcapping
+def _inverse_logits_scaling(model: Model) -> float:
+    return 1.0 / float(model.config.logits_scaling)
+
+
+def _logits_scaling(model: Model) -> float:
+    return float(model.config.logits_scaling)
+
+
+def _lm_head_multiplier(model: Model) -> float:
+    return float(model.model.lm_head_multiplier)
+
+
+def _final_softcap(model: Model) -> float | None:
+    found: float | None = model.config.final_logit_softcapping
+    return found
+
+
+def _logits_soft_cap(model: Model) -> float | None:
+    found: float | None = model.config.logits_soft_cap
     return found
 
 
@@ -69,7 +88,7 @@ _OPT = Layout(
 # The contrast needs scales and caps: they change the distributions, not only the size of the scores.
 _GEMMA2 = Layout(softcap=_final_softcap)
 _COHERE = Layout(scale=_logit_scale)
-_GRANITE = Layout(scale=lambda config: 1.0 / config.logits_scaling)
+_GRANITE = Layout(scale=_inverse_logits_scaling)
 _VISION = Layout("model.language_model", "model.language_model.layers", "model.language_model.norm")
 
 LAYOUTS: Mapping[str, Layout] = {
@@ -97,7 +116,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "exaone4": _LLAMA,
     "exaone_moe": _LLAMA,
     "falcon": _GPT2,
-    "falcon_h1": Layout(norm="model.final_layernorm", scale=lambda config: float(config.lm_head_multiplier)),
+    "falcon_h1": Layout(norm="model.final_layernorm", scale=_lm_head_multiplier),
     "falcon_mamba": _MAMBA,
     "flex_olmo": _LLAMA,
     "gemma": _LLAMA,
@@ -127,7 +146,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "hunyuan_v1_moe": _LLAMA,
     "hy_v3": _LLAMA,
     # The setting has the name that it has in Granite, and the inverse sense.
-    "hyperclovax": Layout(scale=lambda config: float(config.logits_scaling)),
+    "hyperclovax": Layout(scale=_logits_scaling),
     "jais2": _LLAMA,
     "jamba": _PHI,
     "jetmoe": _LLAMA,
@@ -167,7 +186,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "qwen3_5_text": _LLAMA,
     "qwen3_moe": _LLAMA,
     "qwen3_next": _LLAMA,
-    "recurrent_gemma": Layout(norm="model.final_norm", softcap=lambda config: config.logits_soft_cap),
+    "recurrent_gemma": Layout(norm="model.final_norm", softcap=_logits_soft_cap),
     "seed_oss": _LLAMA,
     "smollm3": _LLAMA,
     "solar_open": _LLAMA,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,39 +17,70 @@ from dola.strategies import Depth
 class ModelParts:
     """A model taken apart; the modules are the model's own, not copies.
 
+    What may be replaced, resized or set on a live model (its head, its final norm, a cap) is looked up anew
+    each time that it is asked for.
+
     Attributes:
-        vocab_size: how many logits the head gives; with a padded head that is more than there are tokens.
         listed: the layout is known and tested for this class. False: it is a guess, to be probed.
-        by_columns: see `Layout`.
     """
 
+    model: PreTrainedModel
+    layout: Layout
     trunk: nn.Module
     blocks: Sequence[nn.Module]
-    norm: nn.Module | None
-    project_out: nn.Module | None
-    head: nn.Module
-    scale: float
-    softcap: float | None
     depth: Depth
-    vocab_size: int
     listed: bool
-    by_columns: bool
+
+    @property
+    def norm(self) -> nn.Module | None:
+        return _at(self.model, self.layout.norm)
+
+    @property
+    def project_out(self) -> nn.Module | None:
+        return _at(self.model, self.layout.project_out)
+
+    @property
+    def head(self) -> nn.Module:
+        """Raises ModelError where there is none any more."""
+        return _head_of(self.model)
+
+    @property
+    def scale(self) -> float:
+        return self.layout.scale(self.model)
+
+    @property
+    def softcap(self) -> float | None:
+        return self.layout.softcap(self.model)
+
+    @property
+    def vocab_size(self) -> int:
+        """How many logits the head gives; with a padded head that is more than there are tokens."""
+        text = self.model.config.get_text_config(decoder=True)
+        found: int = getattr(self.head, "out_features", text.vocab_size)
+        return found
+
+    @property
+    def by_columns(self) -> bool:
+        """See `Layout`."""
+        return self.layout.by_columns
 
     def head_input(self, hidden: Tensor, *, norm: bool) -> Tensor:
         """An early exit `[..., D]` as the head reads it: normed where asked, projected if the trunk does."""
-        if norm and self.norm is not None:
-            hidden = self.norm(hidden)
-        return hidden if self.project_out is None else self.project_out(hidden)
+        final_norm = self.norm if norm else None
+        if final_norm is not None:
+            hidden = final_norm(hidden)
+        project_out = self.project_out
+        return hidden if project_out is None else project_out(hidden)
 
     def head_output(self, logits: Tensor) -> Tensor:
         """What the model makes of its head's output `[..., V]`: float32, scaled, capped."""
-        logits = logits.float()
-        if self.scale != 1.0:
-            logits = logits * self.scale
-        if self.softcap is not None:
+        logits, scale, softcap = logits.float(), self.scale, self.softcap
+        if scale != 1.0:
+            logits = logits * scale
+        if softcap is not None:
             # The cap would make an ordinary number of an infinite one: such a row becomes NaN.
             largest = logits.amax(-1, keepdim=True)
-            logits = torch.tanh(logits / self.softcap) * (self.softcap + (largest - largest))
+            logits = torch.tanh(logits / softcap) * (softcap + (largest - largest))
         return logits
 
 
@@ -95,30 +126,38 @@ def take_apart(model: PreTrainedModel) -> ModelParts:
             f"expected a transformers PreTrainedModel, found {type(model).__name__}"
             " (of a wrapper such as a PEFT model, pass the model inside: model.get_base_model())"
         )
+    if getattr(model, "_pp_stage", None) is not None:
+        raise ModelError(
+            f"{type(model).__name__} is spread over processes as a pipeline, and each holds but some of its"
+            " blocks: give it one stage (pp_size=1), or spread it with device_map or tensor parallelism"
+        )
     depth = depth_of(model.config)
+    _head_of(model)
+    layout = _layout_of(model)
+    return ModelParts(
+        model,
+        layout,
+        trunk=_required(model, layout.trunk),
+        blocks=_blocks(model, layout, depth),
+        depth=depth,
+        listed=LAYOUTS.get(model.config.model_type) is layout and _is_of_the_library(model),
+    )
+
+
+def _head_of(model: PreTrainedModel) -> nn.Module:
     get_head: Callable[[], nn.Module | None] = model.get_output_embeddings
     head = get_head()
     if head is None:
         raise ModelError(
             f"{type(model).__name__} has no language-model head: load it with AutoModelForCausalLM"
         )
-    layout = _layout_of(model)
-    blocks = _blocks(model, layout, depth)
-    text = model.config.get_text_config(decoder=True)
-    return ModelParts(
-        trunk=_required(model, layout.trunk),
-        blocks=blocks,
-        norm=_at(model, layout.norm),
-        project_out=_at(model, layout.project_out),
-        head=head,
-        scale=layout.scale(text),
-        softcap=layout.softcap(text),
-        depth=depth,
-        vocab_size=getattr(head, "out_features", text.vocab_size),
-        listed=LAYOUTS.get(model.config.model_type) is layout
-        and type(model).__module__.startswith("transformers.models."),
-        by_columns=layout.by_columns,
-    )
+    return head
+
+
+def _is_of_the_library(model: PreTrainedModel) -> bool:
+    """Whether its class is one of transformers' own; FSDP2 puts one of torch's before it, for its hooks."""
+    classes = (each for each in type(model).__mro__ if not each.__module__.startswith("torch."))
+    return next(classes).__module__.startswith("transformers.models.")
 
 
 def _layout_of(model: PreTrainedModel) -> Layout:
@@ -163,8 +202,7 @@ def _at(model: nn.Module, path: str | None) -> nn.Module | None:
     """The module at a dotted path, or None where there is none."""
     if path is None:
         return None
-    try:
-        found: nn.Module | None = attrgetter(path)(model)
-    except AttributeError:
-        return None
-    return found
+    found: Any = model
+    for name in path.split("."):
+        found = getattr(found, name, None)
+    return found if isinstance(found, nn.Module) else None

@@ -1,5 +1,7 @@
 """The model's own language-model head, applied to rows of any exits in one product."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
@@ -10,53 +12,89 @@ from dola.models.parts import ModelParts
 _HALF = (torch.float16, torch.bfloat16)
 
 
-def head_of(parts: ModelParts) -> ContrastiveHead:
-    """The contrastive head of a model, on its own head as it is now; see `projection_of`."""
-
-    head = parts.head
-    alone = "forward" not in vars(head) and parts.softcap is None
-
-    def affine() -> bool:  # hooks may come later
-        return alone and type(head) is nn.Linear and _is_plain(head)
-
-    return ContrastiveHead(projection_of(parts), parts.vocab_size, affine)
+def head_of(parts: ModelParts, forward: Projection | None = None) -> ContrastiveHead:
+    """The contrastive head of a model, on its own head as it is now; see `HeadProjection`."""
+    project = projection_of(parts, forward)
+    return ContrastiveHead(project, parts.vocab_size, project.is_affine)
 
 
-def projection_of(parts: ModelParts) -> Projection:
+def projection_of(parts: ModelParts, forward: Projection | None = None) -> "HeadProjection":
+    """The head that a model has now, on rows. `forward`: see `HeadProjection`."""
+    return HeadProjection(parts, parts.head, forward)
+
+
+class HeadProjection:
     """The head on rows: hidden `[R, D]` -> logits `[R, V]`, float32, scaled and capped as the model does.
 
-    It goes through the module that it finds, so quantised weights, adapters and offloaded weights work. The
-    module's `forward` is taken as it is now: a later replacement of it does not change the projection.
+    It goes through the module, so quantised weights, adapters, offloaded weights and hooks work, and it looks
+    at it anew each time, as what is on it may change.
 
     A plain linear head in half precision is multiplied in float32: un-normed exits have logits of thousands,
     which half precision rounds by whole nats. Any other head gives its logits in whatever type it computes
     them in, and they are float32 from there on.
+
+    An object, not a closure, so that it is copied and pickled with its model.
     """
-    head, forward = parts.head, parts.head.forward
-    if type(head) is not nn.Linear or "forward" in vars(head):
-        return lambda rows: parts.head_output(forward(rows))
 
-    def project(rows: Tensor) -> Tensor:
-        if not _is_plain(head):
-            logits = linear(rows.to(head.weight.dtype), head.weight, head.bias)
-        elif head.weight.dtype in _HALF:
-            logits = _with_bias(_half_in_float32(rows, head.weight), head)
-        elif _blocks_pay(rows, head.weight):
-            logits = _with_bias(_linear_in_blocks(rows, head.weight), head)
-        else:
-            logits = linear(rows.to(head.weight.dtype), head.weight, head.bias)
-        return parts.head_output(logits)
+    def __init__(self, parts: ModelParts, head: nn.Module, forward: Projection | None = None) -> None:
+        """`forward`: what the head would do by itself, where another function stands in the place of it."""
+        self._parts = parts
+        self._head = head
+        self._forward = forward
 
-    return project
+    def __call__(self, rows: Tensor) -> Tensor:
+        return self._parts.head_output(self._logits(rows))
+
+    def is_affine(self) -> bool:
+        """Whether the head of a weighted sum of states is the same sum of their logits."""
+        return self._is_plain() and self._parts.softcap is None
+
+    def _logits(self, rows: Tensor) -> Tensor:
+        head: Any = self._head
+        if not self._is_plain():
+            return self._through_the_module(rows)
+        weight: Tensor = head.weight
+        if weight.dtype in _HALF:
+            return _with_bias(_half_in_float32(rows, weight), head)
+        if _blocks_pay(rows, weight):
+            return _with_bias(_linear_in_blocks(rows, weight), head)
+        logits: Tensor = linear(rows.to(weight.dtype), weight, head.bias)
+        return logits
+
+    def _through_the_module(self, rows: Tensor) -> Tensor:
+        weight = getattr(self._head, "weight", None)
+        if isinstance(weight, Tensor) and weight.is_floating_point():  # quantised ones are read in any type
+            rows = rows.to(weight.dtype)
+        if self._forward is not None:
+            return self._forward(rows)
+        # What hangs on it was written for the host's shape, [B, T, D].
+        logits: Tensor = self._head(rows[None])[0]
+        return logits
+
+    def _is_plain(self) -> bool:
+        """Whether it is a linear map by its own weight: a tensor, and nothing that stands in for one."""
+        head = self._head
+        return (
+            type(head) is nn.Linear
+            and type(head.weight) in (nn.Parameter, Tensor)
+            and (self._forward is None or is_own_method(head, self._forward))
+            and (self._forward is not None or not hangs_on(head))
+        )
 
 
-def _is_plain(head: nn.Linear) -> bool:
-    """Whether the weight is what it seems: a tensor, and nothing that a hook makes or stands in for."""
-    hooked = head._forward_pre_hooks or head._forward_hooks
-    return type(head.weight) in (nn.Parameter, Tensor) and not hooked
+def hangs_on(module: nn.Module) -> bool:
+    """Whether anything changes what a module does from outside: hooks, or a forward in place of its own."""
+    hooked = module._forward_pre_hooks or module._forward_hooks
+    own = vars(module).get("forward")
+    return bool(hooked) or (own is not None and not is_own_method(module, own))
 
 
-def _with_bias(logits: Tensor, head: nn.Linear) -> Tensor:
+def is_own_method(module: nn.Module, forward: object) -> bool:
+    """Whether a forward is no other than that of the module's class."""
+    return getattr(forward, "__func__", None) is type(module).forward
+
+
+def _with_bias(logits: Tensor, head: nn.Module) -> Tensor:
     if isinstance(head.bias, Tensor):
         logits += head.bias
     return logits

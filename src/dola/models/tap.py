@@ -1,6 +1,7 @@
 """The layer tap: keeps the hidden states that the exits need, while the host runs its own forward."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,16 +10,22 @@ from torch.utils.hooks import RemovableHandle
 
 from dola.errors import ModelError
 from dola.models.parts import ModelParts
+from dola.models.replaced import Replaced
 from dola.strategies import Exit
 
 Keep = int | Tensor
-"""Which positions the head is asked for, as `logits_to_keep`: the last n (0: all), or an index `[T']`."""
+"""Which positions the head is asked for, as the host's `logits_to_keep`: the last n (0: all), an index `[T']`
+of every row or `[B, T']` of each, or a mask `[B, T]`, of which `[n, D]` is left."""
 
 
 def kept_positions(hidden: Tensor, keep: Keep) -> Tensor:
-    """The positions of `[B, T, D]` that `logits_to_keep` names, in memory of their own when they are few."""
+    """The positions of `[B, T, ...]` that `logits_to_keep` names, in memory of their own when few."""
     if isinstance(keep, Tensor):
-        return hidden[:, keep]
+        if keep.ndim < 2:
+            return hidden[:, keep]
+        if keep.dtype == torch.bool:
+            return hidden[keep]
+        return torch.take_along_dim(hidden, keep.reshape(*keep.shape, *[1] * (hidden.ndim - 2)), dim=1)
     if keep == 0 or hidden.shape[1] <= keep:
         return hidden
     # A view would keep the whole prompt's states alive until the head has run.
@@ -40,22 +47,24 @@ class LayerTap:
         tapped = {
             layer: parts.blocks[layer] for layer in sorted({exit.layer for exit in exits}) if layer < depth
         }
+        # No closures, which a copied or pickled model would share with the one that it was made from.
         self._handles: list[RemovableHandle] = [
-            block.register_forward_pre_hook(self._recorder(layer), with_kwargs=True)
+            block.register_forward_pre_hook(partial(self._record, layer), with_kwargs=True)
             for layer, block in tapped.items()
         ]
         # A compiled graph looks for a replaced forward at every call, but not for new hooks.
-        self._marked = [block for block in tapped.values() if "forward" not in vars(block)]
-        for block in self._marked:
-            vars(block)["forward"] = block.forward
+        self._marks = [
+            Replaced(block, "forward", block.forward)
+            for block in tapped.values()
+            if "forward" not in vars(block)
+        ]
 
-    def _recorder(self, layer: int) -> Any:
-        def record(_module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if self.recording:
-                hidden = args[0] if args else kwargs["hidden_states"]
-                self._states[layer] = kept_positions(hidden, self._keep)
-
-        return record
+    def _record(
+        self, layer: int, _module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        if self.recording:
+            hidden = args[0] if args else kwargs["hidden_states"]
+            self._states[layer] = kept_positions(hidden, self._keep)
 
     def start(self, keep: Keep = 0) -> None:
         """Record the next forward pass at the positions that `keep` names."""
@@ -96,5 +105,5 @@ class LayerTap:
         """Take the hooks off the model."""
         for handle in self._handles:
             handle.remove()
-        for block in self._marked:
-            vars(block).pop("forward", None)
+        for mark in self._marks:
+            mark.put_back()

@@ -13,7 +13,7 @@ from dola.head import ContrastiveHead, unusable
 from dola.models.budget import Budget
 from dola.models.numerics import refuse, tally
 from dola.scoring.trie import TokenTrie
-from dola.strategies import ExitLogits, ResolvedStrategy, all_reads, exits_of
+from dola.strategies import ExitLogits, Reading, ResolvedStrategy
 
 _T = TypeVar("_T", int, float)
 
@@ -43,8 +43,8 @@ class QueryHeads:
         self._model = model
         self._head = head
         self._strategies = strategies
-        self._reads = all_reads(strategy.reads for strategy in strategies)
-        self.exits = exits_of(self._reads)
+        self._reading = Reading.of(read for strategy in strategies for read in strategy.reads)
+        self.exits = self._reading.exits
         self._positions = Budget(_GATHERED)
         self._trie = TokenTrie()
         self._waiting: list[tuple[list[int], Tensor]] = []
@@ -92,7 +92,7 @@ class QueryHeads:
 
     def _answer(self, nodes: Sequence[int], hidden: Tensor) -> None:
         with torch.inference_mode():
-            for rows, tile in self._head.read(hidden, self._reads):
+            for rows, tile in self._head.read(hidden, self._reading):
                 self._contrast(nodes[rows], hidden[:, rows], tile)
 
     def _contrast(self, nodes: Sequence[int], hidden: Tensor, tile: ExitLogits) -> None:

@@ -14,7 +14,7 @@ from dola.strategies.exit_logits import ExitLogits
 from dola.strategies.label import strategy_label
 from dola.strategies.layers import Bucket, candidate_layers, candidates_from, candidates_text
 from dola.strategies.parse import parse_named, parse_strategy
-from dola.strategies.reads import OWN, Depth, Depths, Exit, Read, all_reads, exits_of
+from dola.strategies.reads import OWN, Depth, Depths, Exit, Read, Reading, all_reads, exits_of
 from dola.strategies.registry import find_strategy
 from dola.strategies.sled import SLED
 from dola.strategies.vanilla import Vanilla
@@ -33,6 +33,7 @@ __all__ = [
     "ExitLogits",
     "Explanation",
     "Read",
+    "Reading",
     "ResolvedStrategy",
     "Strategy",
     "Vanilla",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dola.errors import StrategyError
 from dola.strategies.exit_logits import ExitLogits
-from dola.strategies.reads import Depths, Read
+from dola.strategies.reads import Depths, Read, Reading
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class ResolvedStrategy:
         candidates: the layers that may be contrasted with the mature one, in the order of the details.
         explanation: what else `trace` asks for; None: nothing.
         plain: the scores are the last layer's logits as they are.
+        reading: the reads in order, for the head.
     """
 
     strategy: "Strategy"
@@ -65,6 +66,10 @@ class ResolvedStrategy:
     candidates: tuple[int, ...] = ()
     explanation: Explanation | None = None
     plain: bool = False
+    reading: Reading = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reading", Reading.of(self.reads))
 
     @property
     def text(self) -> str:

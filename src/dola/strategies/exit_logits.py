@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dola.contrast import Divergence, divergences
-from dola.strategies.reads import Read
+from dola.strategies.reads import Read, Reading
 
 _T = TypeVar("_T")
 
@@ -17,15 +17,22 @@ class ExitLogits:
     """Early-exit logits of R positions. Everything derived is made when it is first asked for, once for all
     strategies that ask, and gone with the tile."""
 
-    def __init__(self, logits: Tensor, reads: Sequence[Read]) -> None:
+    def __init__(self, logits: Tensor, reads: Sequence[Read] | Reading) -> None:
         """`logits` `[E, R, V]` of the reads, in their order; float32, or whatever the head made of them."""
         self._logits = logits
-        self._places = {read: place for place, read in enumerate(reads)}
+        self._reading = reads if isinstance(reads, Reading) else None
+        in_order = reads.reads if isinstance(reads, Reading) else reads
+        self._places = {read: place for place, read in enumerate(in_order)}
         self._made: dict[Hashable, Any] = {}
 
     @property
     def reads(self) -> tuple[Read, ...]:
         return tuple(self._places)
+
+    @property
+    def reading(self) -> Reading:
+        """The reads with their exits."""
+        return Reading.of(self._places) if self._reading is None else self._reading
 
     @property
     def positions(self) -> int:
@@ -79,7 +86,7 @@ class ExitLogits:
 
     def at(self, rows: Tensor) -> "ExitLogits":
         """The same for some of the positions, by their index `[r]`."""
-        return ExitLogits(self._logits[:, rows], self.reads)
+        return ExitLogits(self._logits[:, rows], self.reads if self._reading is None else self._reading)
 
 
 def _runs(places: Sequence[int]) -> list[slice]:

@@ -57,6 +57,31 @@ Depths = Mapping[str, Depth]
 """By stream."""
 
 
+class Reading(NamedTuple):
+    """What a pass reads, put in order before it: a compiler cannot sort.
+
+    Attributes:
+        reads: each once, those at single exits in the order of the exits.
+        exits: every exit that is read, see `exits_of`.
+        places: of each read, where its exits are among them.
+    """
+
+    reads: tuple[Read, ...]
+    exits: tuple[Exit, ...]
+    places: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, reads: Iterable[Read]) -> Self:
+        ordered = all_reads([reads])
+        exits = exits_of(ordered)
+        place = {exit: at for at, exit in enumerate(exits)}
+        return cls(ordered, exits, tuple(tuple(place[exit] for exit in read.exits) for read in ordered))
+
+    def exits_at(self, read: Read) -> list[int]:
+        """Where the exits of one of the reads are among all."""
+        return list(self.places[self.reads.index(read)])
+
+
 def exits_of(reads: Iterable[Read]) -> tuple[Exit, ...]:
     """Every exit that is read, once, un-normed before normed, the layers in rising order.
 

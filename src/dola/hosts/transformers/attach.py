@@ -6,18 +6,21 @@ from types import TracebackType
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import LogitsProcessorList, PreTrainedModel
 
+from dola.contrast import are_distributions, are_finite
 from dola.errors import ModelError, StrategyError
+from dola.head import ContrastiveHead
+from dola.hosts.transformers.onlooker import Onlooker
 from dola.hosts.transformers.plug import Plug, Socket
-from dola.hosts.transformers.processors import for_contrast
+from dola.hosts.transformers.processors import for_contrast, refuse_early_drafts
 from dola.hosts.transformers.watch import Watch
 from dola.models.capabilities import Capabilities
 from dola.models.parts import take_apart
-from dola.models.projection import head_of
 from dola.models.turns import turn
-from dola.strategies import OWN, Strategy, all_reads, exits_of, resolve_all
+from dola.models.wrappers import unwrapped
+from dola.strategies import OWN, Strategy, exits_of, resolve_all
 
 _MARK = "_dola_attachment"
 
@@ -58,18 +61,20 @@ class Attachment:
         if attached(model) is not None:
             raise ModelError(f"{type(model).__name__} has a strategy attached already: detach that one first")
         self.model = model
-        self.resolved = tuple(resolve_all(strategies, {OWN: parts.depth}))
+        self._depths = {OWN: parts.depth}
+        self.resolved = tuple(resolve_all(strategies, self._depths))
         if not self.resolved:
             raise StrategyError("no strategy given: expected one, or one for each row")
         Capabilities(model, parts).ensure_pictured()
         self.last: LastPass | None = None
         self.which: Tensor | None = None
-        self._head = head_of(parts)
-        exits = exits_of(all_reads(each.reads for each in self.resolved))
+        exits = exits_of(read for each in self.resolved for read in each.reads)
         self._watch = Watch(model, exits)
-        contrasts = not all(each.plain for each in self.resolved)
-        socket = Socket(exits, self._begin, self._score, _for_contrast if contrasts else None)
-        self._plug = Plug(model, parts, socket)
+        self._plug: Plug | Onlooker
+        if all(each.plain for each in self.resolved):
+            self._plug = Onlooker(model, parts, self._begin, self._look)
+        else:
+            self._plug = Plug(model, parts, Socket(exits, self._begin, self._score, _for_contrast))
         setattr(model, _MARK, self)
 
     @property
@@ -77,16 +82,21 @@ class Attachment:
         """The strategy, or the first of them, with the model's own layer numbers."""
         return self.resolved[0].strategy
 
-    def _begin(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    def _begin(self, arguments: Mapping[str, Any]) -> None:
         self.last = None
-        self._watch.begin(args, kwargs)
+        self._watch.begin(arguments)
 
-    def _score(self, hidden: Tensor) -> Tensor:
-        """States `[E, B, T, D]` -> scores `[B, T, V]`."""
-        scores = self._head.score(hidden, self.resolved, self._index(hidden))
+    def _score(self, head: ContrastiveHead, hidden: Tensor, logits: Tensor | None) -> Tensor:
+        """States `[E, B, T, D]`, and their logits where they are known, -> scores `[B, T, V]`."""
+        scores = head.score(hidden, self.resolved, self._index(hidden), logits)
         self._watch.look(scores.finite, scores.unusable)
         self.last = LastPass(scores.contrast.premature, scores.contrast.details)
         return scores.contrast.scores
+
+    def _look(self, hidden: Tensor, logits: Tensor) -> None:
+        """At the states `[B, T, D]` and logits `[B, T, V]` of a pass in which nothing is contrasted."""
+        self._watch.look(are_finite(hidden)[None], ~are_distributions(logits)[None])
+        self.last = LastPass(None)
 
     def _index(self, hidden: Tensor) -> Tensor | None:
         """Of each position its strategy `[B, T]`; None where all have the same."""
@@ -123,6 +133,14 @@ class Attachment:
         self.last = None
         self._watch.settle()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what the strategies resolve to, functions: a copied or pickled model has its own."""
+        return {**vars(self), "resolved": tuple(each.strategy for each in self.resolved)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.resolved = tuple(resolve_all(state["resolved"], self._depths))
+
     def __enter__(self) -> Self:
         return self
 
@@ -147,21 +165,30 @@ def _check_index(which: Tensor, count: int) -> None:
     )
 
 
-def attach(model: PreTrainedModel, strategy: Strategy | Sequence[Strategy]) -> Attachment:
+def attach(model: nn.Module, strategy: Strategy | Sequence[Strategy]) -> Attachment:
     """Give a loaded model a contrastive head, in place.
 
         with dola.attach(model, dola.DoLa("high")):
             model.generate(**inputs, max_new_tokens=64)
 
     Its logits are then the strategy's scores `[B, T, V]` in float32; tokens that are ruled out lie finitely
-    below all others. The weights are not touched. With a list of strategies each row of the batch has its
-    own; `Attachment.which` gives one to each position. One attachment at a time, and for one thread: while it
+    below all others. The weights are not touched. With `Vanilla` alone the model stays what it is, to the
+    bit, and is only watched for NaN. With a list of strategies each row of the batch has its own;
+    `Attachment.which` gives one to each position. One attachment at a time, and for one thread: while it
     is attached, the model's own calls are not kept apart (those of `LanguageModel` are, and refuse to
-    generate meanwhile). `generate` refuses `guidance_scale` while a contrasting strategy is attached.
+    generate meanwhile). `generate` refuses `guidance_scale` and `assistant_early_exit` while a contrasting
+    strategy is attached.
+
+    The contrast goes through the head that the model has in each pass, whatever has become of it since, with
+    all that hangs on it: adapters, hooks, quantised weights. A copy of an attached model has an attachment of
+    its own, `attached(copy)`.
 
     Where NaN, +inf or a row of nothing but -inf is read, padding aside, the forward pass raises
     NumericsError; on CUDA, so that nothing waits, the next pass or `detach` does. A candidate of `DoLa` is
     left out instead, and counted in `last.left_out`.
+
+    Args:
+        model: a transformers model, or what PEFT, torch.compile or a parallel wrapper has made of one.
 
     Raises:
         ModelError: not a decoder-only language model with a head, one already attached, or an unlisted
@@ -170,15 +197,17 @@ def attach(model: PreTrainedModel, strategy: Strategy | Sequence[Strategy]) -> A
     """
     several = isinstance(strategy, Sequence) and not isinstance(strategy, str)
     strategies: Any = strategy if several else [strategy]  # each of which is checked
-    with turn(model):
-        return Attachment(model, strategies)
+    inside = unwrapped(model)
+    with turn(inside):
+        return Attachment(inside, strategies)
 
 
-def attached(model: PreTrainedModel) -> Attachment | None:
+def attached(model: nn.Module) -> Attachment | None:
     """The attachment on this model, if there is one."""
-    found: Attachment | None = vars(model).get(_MARK)
+    found: Attachment | None = vars(unwrapped(model)).get(_MARK)
     return found
 
 
 def _for_contrast(generation_config: Any, prepared: LogitsProcessorList) -> LogitsProcessorList:
+    refuse_early_drafts(generation_config)
     return for_contrast(prepared, beams=(generation_config.num_beams or 1) > 1)

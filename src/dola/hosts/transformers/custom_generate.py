@@ -9,7 +9,7 @@ from transformers.generation.utils import GENERATION_MODES_MAPPING
 
 from dola.errors import StrategyError
 from dola.hosts.transformers.attach import attach
-from dola.hosts.transformers.processors import for_contrast
+from dola.hosts.transformers.processors import for_contrast, refuse_early_drafts
 from dola.strategies import DoLa
 
 
@@ -39,6 +39,7 @@ def custom_generate(
         What the host's own decoding method returns.
     """
     layers: Any = dola_layers  # which DoLa checks
+    refuse_early_drafts(generation_config)
     processors = for_contrast(logits_processor, beams=(generation_config.num_beams or 1) > 1)
     mode = generation_config.get_generation_mode(None)
     decode = getattr(type(model), GENERATION_MODES_MAPPING[mode], None)

@@ -51,6 +51,20 @@ def for_contrast(processors: Any, *, beams: bool) -> LogitsProcessorList:
     return LogitsProcessorList(kept if beams else [*kept, SomethingLeft()])
 
 
+def refuse_early_drafts(generation_config: Any) -> None:
+    """The host drafts with a model that it has cut short for the while, and there nothing can be contrasted.
+
+    Raises:
+        StrategyError: `assistant_early_exit` is set.
+    """
+    if generation_config.assistant_early_exit is not None:
+        raise StrategyError(
+            "assistant_early_exit cannot be combined with contrasted layers: it drafts with the model's first"
+            f" {generation_config.assistant_early_exit} layers alone; leave it out, or give an"
+            " assistant_model or prompt_lookup_num_tokens"
+        )
+
+
 class NeverLifts(LogitsProcessor):
     """A bias or a penalty of the host's that may lower a ruled-out token, and never lifts one."""
 

@@ -1,6 +1,5 @@
 """Watches a live model's passes for states and logits that are no numbers, without keeping it waiting."""
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +11,7 @@ from transformers import LogitsProcessor, PreTrainedModel
 from dola.contrast import are_distributions, are_finite
 from dola.models.numerics import refuse, tally
 from dola.models.parts import depth_of, input_device
-from dola.models.tap import Keep
+from dola.models.tap import Keep, kept_positions
 from dola.strategies import Exit
 
 
@@ -25,7 +24,6 @@ class Watch:
     def __init__(self, model: PreTrainedModel, exits: Sequence[Exit]) -> None:
         self._model = model
         self._exits = tuple(exits)
-        self._names = list(inspect.signature(type(model).forward).parameters)[1:]
         self._real: Tensor | None = None
         self._waiting = False
         with torch.inference_mode(mode=False):
@@ -33,7 +31,7 @@ class Watch:
         if self._counts.device.type == "cuda":  # as a static cache's: changed in place by recorded graphs
             torch._dynamo.mark_static_address(self._counts)
 
-    def begin(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    def begin(self, arguments: Mapping[str, Any]) -> None:
         """Before a pass of the model with these arguments: what the ones before it left is read.
 
         Raises:
@@ -41,7 +39,7 @@ class Watch:
         """
         if not torch.compiler.is_compiling():
             self.settle()
-        self._real = _real_positions({**dict(zip(self._names, args, strict=False)), **kwargs})
+        self._real = _real_positions(arguments)
 
     def look(self, finite: Tensor, unusable: Tensor) -> None:
         """At the exits' states and logits of a pass: see `tally`. Both `[E, B, T]`, or without T.
@@ -97,9 +95,9 @@ def _real_positions(arguments: Mapping[str, Any]) -> Tensor | None:
     real = seen if mask.ndim == 2 else seen[:, 0].any(-1)  # what is padded on the left sees nothing
     real = real[:, -ids.shape[1] :]
     keep: Keep = arguments.get("logits_to_keep", 0)
-    real = real[:, keep] if isinstance(keep, Tensor) else real[:, -keep:]
+    real = kept_positions(real, keep)
     # A row of nothing but padding: the mask is not of these positions, or all of them are as good.
-    return real | ~real.any(-1, keepdim=True)
+    return real if real.ndim == 1 else real | ~real.any(-1, keepdim=True)
 
 
 class HostScores(LogitsProcessor):

@@ -1,0 +1,103 @@
+"""In the place of a live model's head: the states of all exits go through the head that the model has now."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from dola.head import ContrastiveHead
+from dola.models.parts import ModelParts
+from dola.models.projection import hangs_on, head_of, is_own_method
+from dola.models.replaced import Replaced
+from dola.models.tap import LayerTap
+from dola.strategies import Exit
+
+
+class Score(Protocol):
+    """What becomes of a pass: scores `[..., V]` of states `[E, ..., D]`, by a head that goes through the
+    model's own, or from the logits `[E, ..., V]` that its own has given already."""
+
+    def __call__(self, head: ContrastiveHead, hidden: Tensor, logits: Tensor | None) -> Tensor: ...
+
+
+class OnHead:
+    """Ours in the place of the head's `forward`, on whichever module is the model's head.
+
+    A head that nobody has hung anything on is not run: one product gives the logits of all exits. Where there
+    are hooks, or a forward that is not the class's own, the module itself is called, once an exit and in the
+    host's shape, `[B, T, D]`. Either way what the head gives in the end are the scores.
+
+    Attributes:
+        scores: what the head gave in this pass; None until it has been called.
+    """
+
+    def __init__(self, parts: ModelParts, tap: LayerTap, exits: Sequence[Exit], score: Score) -> None:
+        self._parts = parts
+        self._tap = tap
+        self._exits = tuple(exits)
+        self._score = score
+        self.scores: Tensor | None = None
+        self._sit(parts.head)
+
+    def _sit(self, module: nn.Module) -> None:
+        self._module = module
+        self._replaced = Replaced(module, "forward", self._forward)
+        self._handle: RemovableHandle = module.register_forward_hook(self._after)
+        original = self._replaced.original
+        self._by_hand = not (is_own_method(module, original) or hasattr(module, "_hf_hook"))
+        self._head = head_of(self._parts, original)
+
+    def follow(self) -> None:
+        """Before a pass: be on the head that the model has, and behind all that hangs on it.
+
+        Raises:
+            ModelError: it has none any more.
+        """
+        self.scores = None
+        module = self._parts.head
+        if module is not self._module:
+            self.leave()
+            self._sit(module)
+        elif not torch.compiler.is_compiling():
+            hooks, ours = module._forward_hooks, self._handle.id
+            if next(reversed(hooks)) != ours:
+                hooks[ours] = hooks.pop(ours)
+
+    def leave(self) -> None:
+        """Put the head back as it was."""
+        self._replaced.put_back()
+        self._handle.remove()
+
+    def _forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        """In the place of the head's own: the last layer's states `[B, T, D]` -> scores `[B, T, V]`."""
+        if not self._tap.recording or self._is_called():
+            logits: Tensor = self._replaced.original(*args, **kwargs)
+            return logits
+        final = args[0] if args else next(iter(kwargs.values()))
+        hidden = self._tap.stack(self._exits, final)
+        self._tap.stop()
+        self.scores = self._score(self._head, hidden, None)
+        return self.scores
+
+    def _is_called(self) -> bool:
+        """Whether the module itself must be called, for what others have done to it."""
+        module = self._module
+        hooked = len(module._forward_hooks) > 1 or module._forward_pre_hooks
+        inside = any(hangs_on(each) for each in module.modules() if each is not module)
+        return self._by_hand or bool(hooked) or inside or not self._replaced.in_place
+
+    def _after(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+        """The last of the head's hooks."""
+        if not self._tap.recording:
+            return None
+        hidden = self._tap.stack(self._exits, args[0])
+        self._tap.stop()
+        depth = self._parts.depth.num_layers
+        logits = [
+            output if exit.layer == depth else module(state).to(output.device)
+            for exit, state in zip(self._exits, hidden, strict=True)
+        ]
+        self.scores = self._score(self._head, hidden, self._parts.head_output(torch.stack(logits)))
+        return self.scores
