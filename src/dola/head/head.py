@@ -162,7 +162,8 @@ class ContrastiveHead:
         """Each state's own logits, `[X, r, D]` to `[X, r, V]`."""
         count, rows, _ = hidden.shape
         if given is None:
-            logits = self.project(_as_rows(hidden)).view(count, rows, -1)
+            flat = self.project(_as_rows(hidden))
+            logits = flat.view(count, rows, flat.shape[-1])
         else:
             logits = given.clone()
         logits[..., 0].masked_fill_(~are_finite(hidden).to(logits.device), math.nan)  # one marks the row
