@@ -40,8 +40,8 @@ _LIGHTEST = 1.01 * math.exp(_LOWEST_CURVED)
 
 
 def _log_ratio(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """log q - log p, where a token that is impossible on both sides counts as equally likely."""
-    return torch.sub(log_q, log_p).nan_to_num_(nan=0.0, posinf=_LARGEST_LOG_RATIO, neginf=-_LARGEST_LOG_RATIO)
+    """log q - log p, made finite: a token that is impossible on both sides counts as equally likely."""
+    return torch.sub(log_q, log_p).nan_to_num_()
 
 
 def _log_mean_decay(size: Tensor) -> Tensor:
