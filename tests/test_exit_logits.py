@@ -129,28 +129,38 @@ def test_whatever_the_head_made_what_is_asked_for_is_float32(dtype: torch.dtype)
     assert torch.equal(tile.logits(LAST), logits[-1].float())
 
 
-class Devices(TorchFunctionMode):
-    """Where all that is made comes to lie."""
+class Made(TorchFunctionMode):
+    """Where all that is made comes to lie, and how large each of it is."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: set[str] = set()
+        self.devices: set[str] = set()
+        self.sizes: list[int] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
-        self.seen |= {made.device.type} if isinstance(made, Tensor) else set()
+        if isinstance(made, Tensor):
+            self.devices.add(made.device.type)
+            self.sizes.append(made.numel())
         return made
 
 
 def test_what_is_derived_is_made_on_the_device_of_the_logits() -> None:
     tile = ExitLogits(torch.empty(len(READS), 3, 20, device="meta"), READS)
     index = torch.empty(3, dtype=torch.long, device="meta")
-    with Devices() as devices:
+    with Made() as made:
         assert tile.chosen(READS[:2], index).shape == (3, 20)
         assert tile.stacked((READS[0], READS[3])).shape == (2, 3, 20)
         assert tile.divergences("released", LAST, READS[:2]).shape == (2, 3)
         assert tile.at(index).log_probs(LAST).shape == (3, 20)
-    assert devices.seen == {"meta"}
+    assert made.devices == {"meta"}
+
+
+def test_of_the_logits_among_which_is_chosen_only_the_chosen_ones_are_copied() -> None:
+    tile, _ = tile_of()
+    with Made() as made:
+        chosen = tile.chosen(READS[:2], torch.tensor([0, 1, 0]))
+    assert max(made.sizes) == chosen.numel() == 3 * 20
 
 
 def test_some_of_the_positions_are_a_tile_of_their_own() -> None:
