@@ -224,6 +224,45 @@ def test_a_block_holds_as_much_as_fits(elements: int, calls: int, monkeypatch: p
     assert len(seen) == calls
 
 
+@pytest.mark.parametrize(
+    ("count", "positions", "elements", "calls"),
+    [(1, 5, 40, 1), (1, 5, 39, 2), (1, 5, 16, 3), (1, 5, 8, 5), (1, 5, 1, 5), (4, 1, 32, 1), (4, 1, 31, 2)],
+)
+def test_a_single_exit_or_position_takes_no_more_blocks_than_it_must(
+    count: int, positions: int, elements: int, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "_BLOCK_ELEMENTS", elements)
+    seen: list[Tensor] = []
+
+    def first(exits: Tensor) -> Tensor:
+        seen.append(exits)
+        return exits[..., 0]
+
+    exits = torch.randn(count, positions, 8)
+    assert torch.equal(by_blocks(first, exits), exits[..., 0])
+    assert len(seen) == calls
+
+
+@pytest.mark.parametrize(("device", "compiling"), [("meta", False), ("meta", True), ("cpu", True)])
+def test_elsewhere_than_on_a_cpu_and_in_a_compiled_pass_all_is_one_block(
+    device: str,
+    compiling: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(blocks, "_BLOCK_ELEMENTS", 1)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiling)
+    given: list[tuple[Tensor, ...]] = []
+
+    def remembered(*tensors: Tensor) -> Tensor:
+        given.append(tensors)
+        return tensors[0][..., 0]
+
+    exits, reference, other = torch.empty(4, 5, 8, device=device), torch.empty(5, 8), torch.empty(5, 3)
+    assert by_blocks(remembered, exits, reference, other).shape == (4, 5)
+    (tensors,) = given
+    assert [id(each) for each in tensors] == [id(exits), id(reference), id(other)]
+
+
 @pytest.mark.parametrize("elements", [1, 40, 90, 10_000])
 @pytest.mark.parametrize("kind", list(DIVERGENCES))
 def test_divergences_do_not_depend_on_the_block(

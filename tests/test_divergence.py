@@ -51,6 +51,18 @@ def test_js_lies_between_0_and_ln_2_and_is_symmetric(pair: tuple[np.ndarray, np.
     assert torch.equal(js_divergence(p, q), js_divergence(q, p))
 
 
+def test_rounding_never_carries_js_below_0_or_above_ln_2() -> None:
+    generator = torch.Generator().manual_seed(0)
+    p = 0.1 * torch.randn(500, 3, generator=generator)
+    nearly = p + 1e-7 * torch.randn(500, 3, generator=generator)  # a bit of the mantissa apart, or none
+    assert js_divergence(p, nearly).min() >= 0.0
+    first, second = torch.randn(2, 200, 20, generator=generator)
+    odd = torch.arange(20) % 2 == 1
+    nothing_in_common = js_divergence(first.masked_fill(odd, -math.inf), second.masked_fill(~odd, -math.inf))
+    assert nothing_in_common.max() <= LN_2
+    torch.testing.assert_close(nothing_in_common, torch.full((200,), LN_2))
+
+
 @given(pair=logit_pairs())
 def test_released_is_symmetric_and_never_negative(pair: tuple[np.ndarray, np.ndarray]) -> None:
     p, q = (log_probs(torch.from_numpy(row)) for row in pair)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from contrasting import resolved
 from dola import DoLa
@@ -98,7 +99,7 @@ def test_whatever_is_derived_is_made_once_and_is_gone_with_the_tile() -> None:
     gc.collect()
     assert [each() for each in left] == [None, None]
     assert tile.positions == 0
-    assert not tile.logits(LAST).numel()
+    assert tile.logits(LAST).shape == (0, 20)
 
 
 def test_neighbours_are_views_and_others_are_copied() -> None:
@@ -126,6 +127,40 @@ def test_whatever_the_head_made_what_is_asked_for_is_float32(dtype: torch.dtype)
     ]
     assert {each().dtype for each in asked} == {torch.float32}
     assert torch.equal(tile.logits(LAST), logits[-1].float())
+
+
+class Made(TorchFunctionMode):
+    """Where all that is made comes to lie, and how large each of it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.devices: set[str] = set()
+        self.sizes: list[int] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, Tensor):
+            self.devices.add(made.device.type)
+            self.sizes.append(made.numel())
+        return made
+
+
+def test_what_is_derived_is_made_on_the_device_of_the_logits() -> None:
+    tile = ExitLogits(torch.empty(len(READS), 3, 20, device="meta"), READS)
+    index = torch.empty(3, dtype=torch.long, device="meta")
+    with Made() as made:
+        assert tile.chosen(READS[:2], index).shape == (3, 20)
+        assert tile.stacked((READS[0], READS[3])).shape == (2, 3, 20)
+        assert tile.divergences("released", LAST, READS[:2]).shape == (2, 3)
+        assert tile.at(index).log_probs(LAST).shape == (3, 20)
+    assert made.devices == {"meta"}
+
+
+def test_of_the_logits_among_which_is_chosen_only_the_chosen_ones_are_copied() -> None:
+    tile, _ = tile_of()
+    with Made() as made:
+        chosen = tile.chosen(READS[:2], torch.tensor([0, 1, 0]))
+    assert max(made.sizes) == chosen.numel() == 3 * 20
 
 
 def test_some_of_the_positions_are_a_tile_of_their_own() -> None:

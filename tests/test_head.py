@@ -165,6 +165,56 @@ def test_a_weighted_read_is_the_weighted_sum_of_the_exits_logits(
         torch.testing.assert_close(tile[read], expected, rtol=1e-4, atol=1e-4)
 
 
+def test_the_weight_of_a_single_exit_counts_and_reads_may_stand_in_any_order() -> None:
+    double, last, first = Read((Exit(2),), (2.0,)), Read.at(4), Read.at(0)
+    hidden = torch.randn(3, 5, WIDTH)  # of layers 0, 2 and 4
+    logits = hidden @ WEIGHT.T
+    for reads, expected in (
+        ((last, double, first), (logits[2], 2 * logits[1], logits[0])),
+        ((last, first), (logits[2], logits[0])),
+    ):
+        given = hidden[[Exit(layer) in exits_of(reads) for layer in (0, 2, 4)]]
+        for _, tile in ContrastiveHead(Counting(), VOCABULARY).read(given, reads):
+            for read, theirs in zip(reads, expected, strict=True):
+                torch.testing.assert_close(tile.logits(read), theirs)
+
+
+def test_single_exits_in_their_order_are_read_without_a_copy() -> None:
+    hidden = torch.randn(3, 5, WIDTH)
+    projected: list[Tensor] = []
+
+    def project(rows: Tensor) -> Tensor:
+        assert rows.data_ptr() == hidden.data_ptr()
+        projected.append(rows @ WEIGHT.T)
+        return projected[-1]
+
+    reads = tuple(map(Read.at, (0, 2, 4)))
+    for _, tile in ContrastiveHead(project, VOCABULARY).read(hidden, reads):
+        for place, read in enumerate(reads):
+            assert tile.logits(read).data_ptr() == projected[-1][5 * place :].data_ptr()
+
+
+def test_a_head_of_which_nothing_is_said_is_not_affine() -> None:
+    hidden = torch.randn(2, 3, WIDTH)
+    capped = torch.tanh(hidden @ WEIGHT.T)
+    head = ContrastiveHead(lambda rows: torch.tanh(rows @ WEIGHT.T), VOCABULARY)
+    for _, tile in head.read(hidden, WEIGHTED[:1]):
+        torch.testing.assert_close(tile.logits(WEIGHTED[0]), 1.5 * capped[0] - 0.5 * capped[1])
+
+
+def test_a_device_of_which_nothing_is_said_holds_half_a_gib_of_logits_at_most() -> None:
+    vocabulary, counts = 1 << 18, []  # a MiB a position
+
+    def project(states: Tensor) -> Tensor:
+        counts.append(len(states))
+        return states.new_empty(len(states), vocabulary)
+
+    hidden = torch.empty(1, 1200, WIDTH, device="meta")  # where nothing takes any memory
+    tiles = [rows for rows, _ in ContrastiveHead(project, vocabulary).read(hidden, [Read.at(0)])]
+    assert counts == [512, 512, 176]
+    assert tiles == [slice(0, 512), slice(512, 1024), slice(1024, 1200)]
+
+
 def test_nothing_outlives_its_tile(budget: Callable[[int], None]) -> None:
     budget(2)
     strategy = STRATEGIES[2]
@@ -199,3 +249,47 @@ def test_each_position_has_its_own_strategy() -> None:
         )
     assert found.contrast.details == {}  # those of several strategies are no single thing
     assert isinstance(found.contrast, Contrast)
+
+
+def test_a_strategy_that_no_position_has_changes_nothing() -> None:
+    head = ContrastiveHead(Counting(), VOCABULARY)
+    exits = exits_of(read for strategy in STRATEGIES for read in strategy.reads)
+    hidden = torch.randn(len(exits), 5, WIDTH)
+    for number, strategy in enumerate(STRATEGIES):
+        own = hidden[[exits.index(exit) for exit in exits_of(strategy.reads)]]
+        alone = score(Counting(), own, strategy).contrast
+        found = head.score(hidden, STRATEGIES, torch.full((5,), number)).contrast
+        torch.testing.assert_close(found.scores, alone.scores)
+        assert found.premature is None or torch.equal(found.premature, alone.premature)
+
+
+def test_two_strategies_have_their_own_positions_and_one_has_all_with_its_details() -> None:
+    static, dynamic = STRATEGIES[1:3]
+    hidden = torch.randn(4, 5, WIDTH)  # of layers 0, 2, 4 and 8
+    which = torch.tensor([0, 1, 1, 0, 1])
+    found = ContrastiveHead(Counting(), VOCABULARY).score(hidden, [static, dynamic], which).contrast
+    for number, own, strategy in ((0, hidden[[1, 3]], static), (1, hidden, dynamic)):
+        alone = score(Counting(), own[:, which == number], strategy).contrast
+        torch.testing.assert_close(found.scores[which == number], alone.scores)
+    one = ContrastiveHead(Counting(), VOCABULARY).score(hidden, [dynamic], torch.zeros_like(which))
+    assert tensors(one).keys() == tensors(score(Counting(), hidden, dynamic)).keys()
+
+
+@pytest.mark.parametrize("positions", [1, 2, 5])
+def test_a_state_that_is_no_number_is_blamed_on_its_exit_at_its_position(
+    positions: int, budget: Callable[[int], None]
+) -> None:
+    budget(positions)
+    static, dynamic = STRATEGIES[1:3]
+    hidden = torch.randn(4, 5, WIDTH)  # of layers 0, 2, 4 and 8
+    hidden[3, 1], hidden[1, 4] = torch.nan, torch.inf
+    blamed = torch.zeros(4, 5, dtype=torch.bool)
+    blamed[3, 1] = True
+    # The dynamic one leaves a candidate out; the static one has no other.
+    assert torch.equal(score(Counting(), hidden, dynamic).unusable, blamed)
+    blamed[1, 4] = True
+    assert torch.equal(score(Counting(), hidden[[1, 3]], static).unusable, blamed[[1, 3]])
+    for which, expected in (([1, 1, 0, 0, 0], blamed), ([0, 0, 1, 1, 0], blamed)):
+        head = ContrastiveHead(Counting(), VOCABULARY)
+        found = head.score(hidden, [static, dynamic], torch.tensor(which))
+        assert torch.equal(found.unusable, expected)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from dola.models import projection
 from dola.models.parts import ModelParts, take_apart
@@ -61,6 +62,34 @@ def test_a_vocabulary_may_end_anywhere_in_a_block(vocabulary: int, dtype: torch.
     rows = torch.randn(5, WIDTH).to(dtype)
     found = projection_of(parts)(rows)
     torch.testing.assert_close(found.double(), exact(rows, parts.head), rtol=1e-5, atol=1e-3)
+
+
+class Widened(TorchFunctionMode):
+    """How much of half precision is made float32, a piece at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        before = args[0].dtype if args and isinstance(args[0], Tensor) else torch.float32
+        if before != torch.float32 and isinstance(made, Tensor) and made.dtype == torch.float32:
+            self.sizes.append(made.numel())
+        return made
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_a_weight_in_half_precision_is_made_float32_once_and_never_all_at_the_same_time(
+    dtype: torch.dtype,
+) -> None:
+    parts = parts_of(dtype)
+    rows = torch.randn(3, WIDTH)
+    with Widened() as widened:
+        projection_of(parts)(rows)
+    assert sum(widened.sizes) == VOCABULARY * WIDTH
+    assert max(widened.sizes) < VOCABULARY * WIDTH / 2
 
 
 @torch.no_grad()

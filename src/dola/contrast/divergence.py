@@ -25,8 +25,8 @@ from dola.contrast.blocks import by_blocks
 Divergence = Literal["released", "js"]
 
 LN_2 = math.log(2.0)
-# Stands in for an infinite log-ratio (a logit of -inf on one side only): large, and its sums stay finite.
-_LARGEST_LOG_RATIO = 1e30
+# How far below the likeliest token one with a logit of -inf counts: far, and its sums stay finite.
+_FARTHEST_BELOW = 1e30
 
 # exp of this is 1.6e-38, hardly a normal number any more.
 _LOWEST_NORMAL_LOG = -87.0
@@ -40,8 +40,8 @@ _LIGHTEST = 1.01 * math.exp(_LOWEST_CURVED)
 
 
 def _log_ratio(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """log q - log p, where a token that is impossible on both sides counts as equally likely."""
-    return torch.sub(log_q, log_p).nan_to_num_(nan=0.0, posinf=_LARGEST_LOG_RATIO, neginf=-_LARGEST_LOG_RATIO)
+    """log q - log p, made finite: a token that is impossible on both sides counts as equally likely."""
+    return torch.sub(log_q, log_p).nan_to_num_()
 
 
 def _log_mean_decay(size: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ def _roots(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     # In place: on a CPU each fresh tensor of K x V costs as much as the arithmetic on it.
     below = logits - logits.amax(-1, keepdim=True)
     floored = below.clamp(min=_LOWEST_CURVED)
-    below = below.neg_().add_(floored).clamp_(max=_LARGEST_LOG_RATIO)
+    below = below.neg_().add_(floored).clamp_(max=_FARTHEST_BELOW)
     roots = floored.mul_(0.5 / LN_2).exp2_()  # two thirds of the time of exp
     probabilities = roots * roots
     total = probabilities.sum(-1, keepdim=True)
