@@ -1,7 +1,8 @@
-"""The class of the host's common model tests, `ModelTesterMixin`, out of its source distribution.
+"""The host's tests that models of all architectures have in common, out of its source distribution.
 
+`common.ModelTesterMixin`; `training.TrainingTesterMixin`: a model learns a text by heart and generates it.
 The distribution has the files of the host's `tests` folder, not the folders in it. Two of these the common
-tests import: the tests of `generate` and of exporters. Empty classes stand for them.
+tests import, those of `generate` and of exporters: empty classes stand for them.
 """
 
 import importlib
@@ -21,7 +22,8 @@ _PACKAGE = "tests_of_transformers"
 _LEFT_OUT = {"exporters.test_export": "ExportTesterMixin", "generation.test_utils": "GenerationTesterMixin"}
 
 
-def _load() -> ModuleType:
+def _prepare() -> None:
+    """Make a package of the folder."""
     folder = tests_folder()
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not there: `make host` fetches the host's own tests")
@@ -29,7 +31,6 @@ def _load() -> ModuleType:
     for path, name in _LEFT_OUT.items():
         _package(f"{_PACKAGE}.{path.partition('.')[0]}", [])
         setattr(_package(f"{_PACKAGE}.{path}", []), name, type(name, (), {}))
-    return importlib.import_module(f"{_PACKAGE}.test_modeling_common")
 
 
 def _package(name: str, folders: list[str]) -> ModuleType:
@@ -38,4 +39,6 @@ def _package(name: str, folders: list[str]) -> ModuleType:
     return made
 
 
-common = _load()
+_prepare()
+common = importlib.import_module(f"{_PACKAGE}.test_modeling_common")
+training = importlib.import_module(f"{_PACKAGE}.test_training_mixin")
