@@ -16,7 +16,7 @@ EXTRAS = dev,ray,serve,lens,lm-eval,judge
 JOBS ?= auto
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo test explore lint types layers check bench constraints mutate clean
+.PHONY: help setup demo test host explore lint types layers check bench constraints mutate clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -36,6 +36,11 @@ demo: $(READY) ## answer a few questions with and without DoLa, on an embedded m
 
 test: $(READY) ## run the tests (ARGS="-k tap" chooses), one process a core, at most 4 (JOBS=1: one after the other)
 	$(RUN) pytest --numprocesses $(JOBS) --maxprocesses 4 --dist worksteal $(ARGS)
+
+host: $(READY) ## transformers' own model tests, plain and with Vanilla attached: what passes plain passes attached
+	$(VENV)/bin/python tests/host/source_distribution.py
+	$(RUN) pytest --numprocesses $(JOBS) --maxprocesses 4 --dist worksteal --override-ini addopts= $(ARGS) \
+		tests/host/common_model_tests.py
 
 explore: $(READY) ## run the property tests (hypothesis) on new, random cases, thousands of each
 	$(RUN) pytest -m hypothesis --hypothesis-profile=explore $(ARGS)
