@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from dola import LanguageModel
 from dola.errors import DataError, StrategyError
-from dola.models import projection
+from dola.models.projection import HeadProjection
 from dola.models.trunk import TappedTrunk
 from dola.scoring import queries
 from dola.scoring.result import Scored
@@ -228,20 +228,15 @@ def test_a_memory_that_holds_not_even_one_token_is_an_error(monkeypatch: pytest.
 
 def counting_projection(monkeypatch: pytest.MonkeyPatch, most: int = 10**9) -> list[int]:
     rows: list[int] = []
-    made = projection.projection_of
+    project = HeadProjection.__call__
 
-    def projection_of(parts):
-        project = made(parts)
+    def counted(head: HeadProjection, hidden: torch.Tensor) -> torch.Tensor:
+        if hidden.shape[0] > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        rows.append(hidden.shape[0])
+        return project(head, hidden)
 
-        def counted(hidden: torch.Tensor) -> torch.Tensor:
-            if hidden.shape[0] > most:
-                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-            rows.append(hidden.shape[0])
-            return project(hidden)
-
-        return counted
-
-    monkeypatch.setattr(projection, "projection_of", projection_of)
+    monkeypatch.setattr(HeadProjection, "__call__", counted)
     return rows
 
 
@@ -273,20 +268,15 @@ def test_what_waits_for_a_full_head_is_answered_in_the_end(
     theirs = language_model().loglikelihood(requests, STRATEGIES)
     monkeypatch.setattr(queries, "_GATHERED", 8)  # so that the trunk's passes go on meanwhile
     left = [failures]
-    made = projection.projection_of
+    project = HeadProjection.__call__
 
-    def projection_of(parts):
-        project = made(parts)
+    def failing(head: HeadProjection, hidden: torch.Tensor) -> torch.Tensor:
+        if left[0]:
+            left[0] -= 1
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return project(head, hidden)
 
-        def failing(hidden: torch.Tensor) -> torch.Tensor:
-            if left[0]:
-                left[0] -= 1
-                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-            return project(hidden)
-
-        return failing
-
-    monkeypatch.setattr(projection, "projection_of", projection_of)
+    monkeypatch.setattr(HeadProjection, "__call__", failing)
     assert_same(language_model().loglikelihood(requests, STRATEGIES), theirs)
     assert left == [0]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import dola
 from dola import SLED, DeLTa, DoLa, DoLaStatic, Strategy, StrategyError, Vanilla
-from dola.models import projection
+from dola.models.projection import HeadProjection
 from tiny_models import tiny_model
 
 LAYERS, VOCABULARY = 4, 96
@@ -123,18 +123,13 @@ def test_an_index_of_rows_expands_to_their_positions(model: Any) -> None:
 @torch.no_grad()
 def test_strategies_that_read_the_same_share_the_product(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[int] = []
-    made = projection.projection_of
+    project = HeadProjection.__call__
 
-    def counting(parts: Any) -> Any:
-        project = made(parts)
+    def counted(head: HeadProjection, states: Tensor) -> Tensor:
+        rows.append(len(states))
+        return project(head, states)
 
-        def counted(states: Tensor) -> Tensor:
-            rows.append(len(states))
-            return project(states)
-
-        return counted
-
-    monkeypatch.setattr(projection, "projection_of", counting)
+    monkeypatch.setattr(HeadProjection, "__call__", counted)
     same = [DoLa((0, 1, 3)), DoLa((0, 1, 3), divergence="js"), DoLa((0, 1, 3), alpha=0.5)]
     with dola.attach(model, same):
         model(IDS)

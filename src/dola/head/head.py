@@ -96,7 +96,7 @@ class ContrastiveHead:
 
         Args:
             hidden: `[E, ..., D]`, the states at the exits of all that the strategies read (`all_reads`).
-            which: of each position the strategy, an index `[...]`; None: they all have the first.
+            which: of each position the strategy, an index `[...]`; None: there is but one.
             logits: `[E, ..., V]` of those states, see `read`.
 
         Returns:
@@ -106,6 +106,8 @@ class ContrastiveHead:
         exits, *positions, width = hidden.shape
         flat = hidden.reshape(exits, -1, width)
         given = None if logits is None else logits.reshape(exits, -1, logits.shape[-1])
+        if len(strategies) > 1 and which is None:
+            raise ValueError("several strategies, and no index that says which position has which")
         if len(strategies) == 1 or which is None:
             scores = self._of_one(flat, strategies[0], given)
         else:
