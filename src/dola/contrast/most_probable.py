@@ -1,6 +1,5 @@
 """The k most probable tokens, the same ones whatever the device or the batch."""
 
-import math
 
 import torch
 from torch import Tensor
@@ -22,7 +21,7 @@ def most_probable(logits: Tensor, count: int) -> Tensor:
     """
     vocabulary = logits.shape[-1]
     count = min(count, vocabulary)
-    size = max(1, math.isqrt(vocabulary // count))
+    size = max(1, int((vocabulary // count) ** 0.5))
     whole = vocabulary // size * size
     by_block = logits.unfold(-1, size, size)
     chosen = _largest(by_block.amax(-1), min(count, by_block.shape[-2])).sort(-1).values

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import CodeType
 from typing import Any
 
 from transformers import PreTrainedModel
@@ -25,14 +26,22 @@ class OnForward:
     """
 
     def __init__(self, model: PreTrainedModel, around: Around) -> None:
-        self.__signature__ = inspect.signature(model.forward)
-        self.__code__ = type(self).__call__.__code__  # torch.export says by it where a forward is
         self.on = True
         self._names = tuple(inspect.signature(type(model).forward).parameters)[1:]
         self._model = model
         self._around = around
         self._replaced = Replaced(model, "forward", self)
         _forget_compiled(model)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """By which hosts find out what they may pass."""
+        return inspect.signature(self._replaced.original)
+
+    @property
+    def __code__(self) -> CodeType:
+        """By which torch.export says where a forward is."""
+        return type(self).__call__.__code__
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not self.on:
