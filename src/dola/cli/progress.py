@@ -104,7 +104,7 @@ class Running(Generic[R]):
         self._means = means
         self._count = self._resumed = len(done)
         self._begun = self._told = time.monotonic()
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, emoji=False)
         self._progress = Progress(
             BarColumn(bar_width=24),
             MofNCompleteColumn(),

@@ -1,4 +1,4 @@
-"""`dola tune`: which candidate layers suit a model; here all of them scored in one pass over the data."""
+"""`dola tune`: which layers and settings suit a model; here all of them scored in one pass over the data."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from dola.cli.scoring_options import (
     output_options,
     row_options,
 )
-from dola.cli.sweep import STATIC, Sweep, bucket_option, show_choice
+from dola.cli.sweep import STATIC, Sweep, TriedOptions, show_choice, tried_options
 from dola.cli.tune_generation import gsm8k, strqa
 from dola.report.page import layer_figure
-from dola.runs.results import write_text
+from dola.runs.results import KEY, write_text
 from dola.tasks.prompts import load_demonstrations
 from dola.tasks.tfqa_mc import TruthfulQAMC
 
 
 @click.group()
 def tune() -> None:
-    """Choose the candidate layers for a model by two-fold validation, as the paper does."""
+    """Choose layers, and what else a strategy has to tune, by two-fold validation, as the paper does."""
 
 
 for each in (gsm8k, strqa):
@@ -34,7 +34,7 @@ for each in (gsm8k, strqa):
 
 
 @tune.command("tfqa-mc")
-@bucket_option
+@tried_options
 @click.option(
     "--metric",
     type=click.Choice(["MC1", "MC2", "MC3"], case_sensitive=False),
@@ -49,7 +49,7 @@ for each in (gsm8k, strqa):
 @model_options
 def tfqa_mc(
     *,
-    buckets: tuple[str, ...],
+    tried: TriedOptions,
     metric: str,
     prompts: Path | None,
     contrast: ContrastOptions,
@@ -57,12 +57,13 @@ def tfqa_mc(
     output: OutputOptions,
     model: ModelOptions,
 ) -> None:
-    """On TruthfulQA, multiple choice: every bucket, every single static layer, and vanilla, from one pass.
+    """On TruthfulQA, multiple choice: what there is to choose from and vanilla, from one pass; of DoLa every
+    single static layer too.
 
-    Writes the result and, beside it, a figure (.svg); `dola report` makes a page of both.
+    Writes the result and, of static layers, a figure beside it (.svg); `dola report` makes a page of both.
     """
     task = TruthfulQAMC(load_demonstrations("tfqa", prompts))
-    sweep = Sweep(buckets, contrast, task.name, metric, output.seed, static=True)
+    sweep = Sweep(tried, contrast, task.name, metric, output.seed, together=True)
     path, result = run(
         Measuring(
             task=task,
@@ -76,7 +77,11 @@ def tfqa_mc(
             extra=sweep.tuning,
         )
     )
-    figure = path.with_name(f"{path.name}.svg")
-    write_text(figure, layer_figure(result))
+    written = [path]
+    if result[KEY]["tuning"]["static"]:
+        written.append(path.with_name(f"{path.name}.svg"))
+        write_text(written[-1], layer_figure(result))
     show_choice(result)
-    click.echo(f"written: {path}, {figure} (a page: dola report {path} -o report.html)", err=True)
+    click.echo(
+        f"written: {', '.join(map(str, written))} (a page: dola report {path} -o report.html)", err=True
+    )

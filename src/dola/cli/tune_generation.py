@@ -1,4 +1,4 @@
-"""`dola tune gsm8k` and `strqa`: which bucket of candidate layers suits a model where it reasons."""
+"""`dola tune gsm8k` and `strqa`: which layers and settings suit a model where it reasons."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dola.cli.generation_options import (
 )
 from dola.cli.options import ModelOptions, model_options
 from dola.cli.scoring_options import ContrastOptions, RowOptions, contrast_options, row_options
-from dola.cli.sweep import Sweep, bucket_option, show_choice
+from dola.cli.sweep import Sweep, TriedOptions, show_choice, tried_options
 from dola.tasks.base import GenerationTask
 from dola.tasks.gsm8k import Gsm8k
 from dola.tasks.prompts import Demonstrations, load_demonstrations
@@ -44,7 +44,7 @@ def _tuning_options(command: _Command) -> _Command:
             show_default=True,
             help="What the choice is made by.",
         ),
-        bucket_option,
+        tried_options,
     ):
         command = option(command)
     return command
@@ -53,8 +53,8 @@ def _tuning_options(command: _Command) -> _Command:
 @click.command("gsm8k")
 @_tuning_options
 def gsm8k(*, rows: RowOptions, **asked: Any) -> None:
-    """On GSM8K: vanilla and every bucket, on 1,000 examples of the training file unless --data-version says
-    otherwise; the test examples choose nothing.
+    """On GSM8K: vanilla and what there is to choose from, on 1,000 examples of the training file unless
+    --data-version says otherwise; the test examples choose nothing.
     """
     validation = replace(rows, data_version=rows.data_version or "validation")
     _tune("gsm8k", Gsm8k, rows=validation, **asked)
@@ -63,8 +63,8 @@ def gsm8k(*, rows: RowOptions, **asked: Any) -> None:
 @click.command("strqa")
 @_tuning_options
 def strqa(**asked: Any) -> None:
-    """On StrategyQA: vanilla and every bucket. There is but one file of questions: what the halves reach on
-    each other is the figure to quote.
+    """On StrategyQA: vanilla and what there is to choose from. There is but one file of questions: what the
+    halves reach on each other is the figure to quote.
     """
     _tune("strqa", StrategyQA, **asked)
 
@@ -73,7 +73,7 @@ def _tune(
     name: Literal["gsm8k", "strqa"],
     kind: Callable[[Demonstrations], GenerationTask[Any]],
     *,
-    buckets: tuple[str, ...],
+    tried: TriedOptions,
     metric: str,
     prompts: Path | None,
     contrast: ContrastOptions,
@@ -82,7 +82,7 @@ def _tune(
     output: GenerationOutput,
     model: ModelOptions,
 ) -> None:
-    sweep = Sweep(buckets, contrast, name, metric, output.seed, static=False)
+    sweep = Sweep(tried, contrast, name, metric, output.seed, together=False)
     path, result = run_generation(
         Generating(
             task=kind(load_demonstrations(name, prompts)),
