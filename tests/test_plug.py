@@ -9,19 +9,26 @@ from __future__ import annotations
 import copy
 import io
 import pickle
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
+from accelerate import dispatch_model
+from accelerate.hooks import remove_hook_from_submodules
 from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
 
 import dola
 from contrasting import contrast_of, resolved
 from dola import DoLa, ModelError, Strategy, StrategyError, Vanilla
 from dola.hosts.transformers import attached
+from dola.models.capabilities import Capabilities
 from tiny_models import tiny_model
 
 IDS = torch.tensor([[5, 17, 3, 42, 88, 17, 60], [9, 2, 71, 33, 4, 8, 15]])
@@ -497,6 +504,57 @@ def test_a_pass_that_leaves_out_the_head_is_told() -> None:
         vars(model)["get_output_embeddings"] = lambda: other  # not what its forward calls
         with pytest.raises(ModelError, match="without calling its language-model head"):
             model(IDS)
+
+
+@torch.no_grad()
+def test_a_forward_that_another_has_put_back_is_told() -> None:
+    model = untied()
+    dispatch_model(model, {"": "cpu"}, force_hooks=True)
+    with dola.attach(model, STRATEGY):
+        remove_hook_from_submodules(model)
+        with pytest.raises(ModelError, match=r"put back the forward.*detach, and attach again"):
+            model(IDS)
+    assert torch.equal(model(IDS).logits, untied()(IDS).logits)
+    with dola.attach(model, STRATEGY):
+        dispatch_model(model, {"": "cpu"}, force_hooks=True)
+        found = model(IDS).logits
+        assert model.lm_head(torch.zeros(1, 1, 32)).shape == (1, 1, 96)  # by itself it is the model's own
+    assert_scores(found, model)
+
+
+@pytest.fixture
+def mesh() -> Iterator[Any]:
+    with tempfile.NamedTemporaryFile() as meeting:
+        torch.distributed.init_process_group(
+            "gloo", init_method=f"file://{meeting.name}", rank=0, world_size=1
+        )
+        yield init_device_mesh("cpu", (1,))
+        torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "while attached"])
+def test_weights_in_shards_are_gathered_for_each_exit(mesh: Any, *, before: bool) -> None:
+    model, expected = untied(), by_definition(untied())
+
+    def shard() -> None:
+        for module in (*model.model.layers, model.model.norm, model.lm_head, model):
+            fully_shard(module, mesh=mesh)
+
+    if before:
+        shard()
+    with dola.attach(model, STRATEGY), torch.no_grad():
+        if not before:
+            shard()
+        torch.testing.assert_close(model(IDS).logits, expected, rtol=1e-4, atol=1e-4)
+    assert Capabilities.of(model).tested
+
+
+def test_copies_in_parallel_are_found_inside_their_wrapper(mesh: Any) -> None:
+    model = untied()
+    parallel = DistributedDataParallel(model)
+    with torch.no_grad(), dola.attach(parallel, STRATEGY):
+        found = parallel(IDS).logits
+    assert_scores(found, model)
 
 
 def test_a_stage_of_a_pipeline_is_refused() -> None:

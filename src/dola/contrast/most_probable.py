@@ -1,6 +1,5 @@
 """The k most probable tokens, the same ones whatever the device or the batch."""
 
-
 import torch
 from torch import Tensor
 

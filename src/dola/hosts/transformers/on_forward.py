@@ -8,6 +8,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from dola.models.projection import is_own_method
 from dola.models.replaced import Replaced
 
 Around = Callable[[Callable[[], Any], Mapping[str, Any]], Any]
@@ -48,6 +49,12 @@ class OnForward:
             return self._replaced.original(*args, **kwargs)
         arguments = {**dict(zip(self._names, args, strict=False)), **kwargs}
         return self._around(partial(self._replaced.original, *args, **kwargs), arguments)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether somebody has taken it off, so that the model runs its own forward again."""
+        forward = vars(self._model).get("forward")
+        return self.on and (forward is None or is_own_method(self._model, forward))
 
     def leave(self) -> None:
         """Put the model's forward back."""

@@ -1,6 +1,6 @@
 """In the place of a live model's head: the states of all exits go through the head that the model has now."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -33,11 +33,20 @@ class OnHead:
         scores: what the head gave in this pass; None until it has been called.
     """
 
-    def __init__(self, parts: ModelParts, tap: LayerTap, exits: Sequence[Exit], score: Score) -> None:
+    def __init__(
+        self,
+        parts: ModelParts,
+        tap: LayerTap,
+        exits: Sequence[Exit],
+        score: Score,
+        outside: Callable[[], None],
+    ) -> None:
+        """`outside`: told when the head is called while no pass is under way."""
         self._parts = parts
         self._tap = tap
         self._exits = tuple(exits)
         self._score = score
+        self._outside = outside
         self.scores: Tensor | None = None
         self._sit(parts.head)
 
@@ -91,6 +100,7 @@ class OnHead:
     def _after(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
         """The last of the head's hooks."""
         if not self._tap.recording:
+            self._outside()
             return None
         hidden = self._tap.stack(self._exits, args[0])
         self._tap.stop()

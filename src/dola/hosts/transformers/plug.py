@@ -50,7 +50,7 @@ class Plug:
         self._socket = socket
         self._behind_another = _is_changed_by_another(model)
         self._tap = LayerTap(parts, socket.exits)
-        self._head = OnHead(parts, self._tap, socket.exits, socket.score)
+        self._head = OnHead(parts, self._tap, socket.exits, socket.score, self._outside)
         self._forward = OnForward(model, self._around)
         self._processors = Replaced(model, "_get_logits_processor", self._prepare)
 
@@ -71,6 +71,14 @@ class Plug:
         finally:
             self._tap.stop()
             self._head.scores = None
+
+    def _outside(self) -> None:
+        """The head is called, and by no pass that we know of."""
+        if self._forward.is_gone:
+            raise ModelError(
+                f"something has put back the forward of {type(self._parts.model).__name__} while a strategy"
+                " was attached (as accelerate does when its hooks are removed): detach, and attach again"
+            )
 
     def _scored(self, output: Any) -> Any:
         """Undo what the model does to its head's output (scale, cap): the scores have had both already."""
