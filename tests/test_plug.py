@@ -242,6 +242,16 @@ def test_however_the_model_is_called_it_gives_the_same_scores(call: str) -> None
 
 
 @torch.no_grad()
+def test_arguments_are_known_by_place_too() -> None:
+    model, mask = untied(), torch.tensor([[1] * 7, [0, 0, *[1] * 5]])
+    with dola.attach(model, STRATEGY):
+        by_name = model(input_ids=IDS, attention_mask=mask).logits
+        assert torch.equal(model(IDS, mask).logits, by_name)
+        with pytest.raises(StrategyError, match="no loss"):
+            model(IDS, mask, None, None, None, IDS)
+
+
+@torch.no_grad()
 def test_a_model_inside_a_wrapper_is_found() -> None:
     model = untied()
     expected = by_definition(model)
