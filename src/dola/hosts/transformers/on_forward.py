@@ -26,7 +26,6 @@ class OnForward:
 
     def __init__(self, model: PreTrainedModel, around: Around) -> None:
         self.__signature__ = inspect.signature(model.forward)
-        self.__code__ = type(self).__call__.__code__  # torch.export says by it where a forward is
         self.on = True
         self._names = tuple(inspect.signature(type(model).forward).parameters)[1:]
         self._model = model
@@ -39,6 +38,9 @@ class OnForward:
             return self._replaced.original(*args, **kwargs)
         arguments = {**dict(zip(self._names, args, strict=False)), **kwargs}
         return self._around(partial(self._replaced.original, *args, **kwargs), arguments)
+
+    # torch.export says by it where a forward is. The class's: code cannot be pickled with a model.
+    __code__ = __call__.__code__
 
     def leave(self) -> None:
         """Put the model's forward back."""
