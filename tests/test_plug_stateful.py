@@ -95,6 +95,43 @@ def kept(every: Tensor, keep: Any) -> Tensor:
     return torch.stack([row[chosen] for row, chosen in zip(every, keep, strict=True)])
 
 
+@dataclass(frozen=True)
+class Call:
+    """A way to call a model, which gives its logits or scores of the positions that are kept."""
+
+    keep: str = "all"
+    by_forward: bool = False
+    by_position: bool = False
+    as_tuple: bool = False
+    generates: bool = False
+
+    def __call__(self, model: Any) -> Tensor:
+        if self.generates:
+            output = model.generate(input_ids=IDS, attention_mask=MASK, max_new_tokens=2, do_sample=False,
+                                    output_scores=True, return_dict_in_generate=True)  # fmt: skip
+            return output.scores[0][:, None]
+        function = model.forward if self.by_forward else model
+        named = {"logits_to_keep": KEPT[self.keep], "return_dict": not self.as_tuple, "use_cache": False}
+        output = function(IDS, MASK, **named) if self.by_position else function(input_ids=IDS, **named)
+        assert isinstance(output, tuple) == self.as_tuple
+        return output[0] if self.as_tuple else output.logits
+
+
+calls = st.builds(
+    Call, st.sampled_from(sorted(KEPT)), st.booleans(), st.booleans(), st.booleans(), generates=st.booleans()
+)
+# In turn, one after each event.
+OFTEN = [
+    Call(),
+    Call("masked"),
+    Call(by_forward=True),
+    Call(generates=True),
+    Call("some of each row", as_tuple=True),
+    Call("last two", by_position=True),
+    Call("some", by_forward=True, as_tuple=True),
+]
+
+
 class LiveModel(RuleBasedStateMachine):
     """What happens to a model."""
 
@@ -117,10 +154,17 @@ class LiveModel(RuleBasedStateMachine):
             if isinstance(made, nn.Module):
                 setattr(self.pair, name, made)
 
-    @initialize(model_type=st.sampled_from([LLAMA, GEMMA2, PHI, GRANITE, COHERE]))
-    def load(self, model_type: str) -> None:
+    @initialize(
+        model_type=st.sampled_from([LLAMA, GEMMA2, PHI, GRANITE, COHERE]),
+        strategies=st.sampled_from([(), *STRATEGIES]),
+        steps=st.integers(0, len(OFTEN) - 1),
+    )
+    def load(self, model_type: str, strategies: tuple[Any, ...], steps: int) -> None:
         changes = {"tie_word_embeddings": model_type in (GEMMA2, COHERE)}
         self.pairs = [Pair(tiny_model(model_type, **changes), tiny_model(model_type, **changes))]
+        self.steps = steps
+        if strategies:
+            self.attach(strategies, as_list=False)
 
     # Attached and detached
 
@@ -252,36 +296,15 @@ class LiveModel(RuleBasedStateMachine):
 
     # Calls
 
-    @rule(
-        keep=st.sampled_from(sorted(KEPT)),
-        by_forward=st.booleans(),
-        by_position=st.booleans(),
-        as_tuple=st.booleans(),
-        unadapted=st.booleans(),
-    )
-    def call(self, keep: str, by_forward: bool, by_position: bool, as_tuple: bool, unadapted: bool) -> None:
-        def called(model: Any) -> Any:
-            function = model.forward if by_forward else model
-            named = {"logits_to_keep": KEPT[keep], "return_dict": not as_tuple, "use_cache": False}
-            output = function(IDS, MASK, **named) if by_position else function(input_ids=IDS, **named)
-            assert isinstance(output, tuple) == as_tuple
-            return output[0] if as_tuple else output.logits
-
-        self.check(self.pair, called, keep=KEPT[keep], hooked=not by_forward, unadapted=unadapted)
-
-    @rule(unadapted=st.booleans())
-    def generate(self, unadapted: bool) -> None:
-        def generated(model: Any) -> Tensor:
-            output = model.generate(input_ids=IDS, attention_mask=MASK, max_new_tokens=2, do_sample=False,
-                                    output_scores=True, return_dict_in_generate=True)  # fmt: skip
-            return output.scores[0][:, None]
-
-        self.check(self.pair, generated, keep=1, generated=True, unadapted=unadapted)
+    @rule(call=calls, unadapted=st.booleans())
+    def called(self, call: Call, unadapted: bool) -> None:
+        self.check(self.pair, call, unadapted=unadapted)
 
     @invariant()
     def scores_are_right(self) -> None:
+        self.steps += 1
         for pair in self.pairs:
-            self.check(pair, lambda model: model(IDS, attention_mask=MASK).logits)
+            self.check(pair, OFTEN[self.steps % len(OFTEN)])
 
     @invariant()
     def nothing_is_left(self) -> None:
@@ -294,24 +317,12 @@ class LiveModel(RuleBasedStateMachine):
     def _refusals(self) -> tuple[type[Exception], ...]:
         return (dola.DolaError,)
 
-    def check(
-        self,
-        pair: Pair,
-        call: Callable[[Any], Tensor],
-        *,
-        keep: Any = 0,
-        hooked: bool = True,
-        generated: bool = False,
-        unadapted: bool = False,
-    ) -> None:
+    def check(self, pair: Pair, call: Call, *, unadapted: bool = False) -> None:
         model, twin = pair.model, pair.twin
         unadapted = unadapted and isinstance(twin, PeftModel)
         with torch.no_grad(), twin.disable_adapter() if unadapted else nullcontext():
             plain = call(twin)
-            hooked = hooked or isinstance(twin, PeftModel)
-            if hooked and hooks_of(inside(twin), strangers.LastTwo) and not generated:
-                keep = 2
-            right = self._right(pair, keep, hooked) if pair.contrasts else None
+            right = _right(pair, call) if pair.contrasts else None
         try:
             with torch.no_grad(), model.disable_adapter() if unadapted else nullcontext():
                 found = call(model)
@@ -330,23 +341,27 @@ class LiveModel(RuleBasedStateMachine):
     def refused(self, pair: Pair, error: dola.DolaError) -> None:
         assert pair.behind, f"{type(error).__name__}: {error}"
 
-    def _right(self, pair: Pair, keep: Any, hooked: bool) -> Callable[[Tensor], tuple[float, float]]:
-        bare = copy.deepcopy(pair.twin)  # on which the host leaves hooks of its own, that cannot be pickled
-        twin = inside(bare)
-        states = bare(IDS, attention_mask=MASK, output_hidden_states=True, use_cache=False).hidden_states
-        states = [kept(each, keep) for each in states]
-        depth = len(states) - 1
-        logits = [exit_logits(twin, states, exits_of(each, depth)) for each in pair.strategies]
-        rows = kept(torch.arange(2)[:, None].expand(IDS.shape), keep)
-        more = torch.zeros(logits[0].shape[-1])
-        if hooked and hooks_of(twin, strangers.Favour):
-            more[strangers.Favour.token] += 3.0
-        if InPlaceOfForward.on(twin) is not None:
-            more[strangers.FavouringForward.token] += 3.0
-        exact = twin.dtype != torch.bfloat16 or plain_head(twin)
-        near = 2e-3 if exact else 0.05 * float(max(each.abs().max() for each in logits)) + 0.05
-
-        return lambda found: (far(found, pair.strategies, rows, logits, more, near), near)
+def _right(pair: Pair, call: Call) -> Callable[[Tensor], tuple[float, float]]:
+    """How far scores are from right ones, and how far they may be."""
+    bare = copy.deepcopy(pair.twin)  # on which the host leaves hooks of its own, that cannot be pickled
+    states = bare(IDS, attention_mask=MASK, output_hidden_states=True, use_cache=False).hidden_states
+    hooked = not call.by_forward or call.generates or isinstance(bare, PeftModel)
+    twin = inside(bare)
+    keep = 1 if call.generates else KEPT[call.keep]
+    if hooked and not call.generates and hooks_of(twin, strangers.LastTwo):
+        keep = 2
+    states = [kept(each, keep) for each in states]
+    depth = len(states) - 1
+    logits = [exit_logits(twin, states, exits_of(each, depth)) for each in pair.strategies]
+    rows = kept(torch.arange(2)[:, None].expand(IDS.shape), keep)
+    more = torch.zeros(logits[0].shape[-1])
+    if hooked and hooks_of(twin, strangers.Favour):
+        more[strangers.Favour.token] += 3.0
+    if InPlaceOfForward.on(twin) is not None:
+        more[strangers.FavouringForward.token] += 3.0
+    exact = twin.dtype != torch.bfloat16 or plain_head(twin)
+    near = 2e-3 if exact else 0.05 * float(max(each.abs().max() for each in logits)) + 0.05
+    return lambda found: (far(found, pair.strategies, rows, logits, more, near), near)
 
 
 def _new_head(model: Any, kind: str) -> nn.Linear:

@@ -42,6 +42,11 @@ class OnForward:
     # torch.export says by it where a forward is. The class's: code cannot be pickled with a model.
     __code__ = __call__.__code__
 
+    @property
+    def undone(self) -> bool:
+        """Whether another has put back what was there before ours."""
+        return self._replaced.undone
+
     def leave(self) -> None:
         """Put the model's forward back."""
         self.on = False
