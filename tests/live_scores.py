@@ -25,7 +25,7 @@ _NEAR = 2e-3  # nats from the plausibility constraint: either side is right
 
 @dataclass(frozen=True)
 class Expected:
-    """Right scores of one position: of each premature layer that may be chosen; `open` tokens may be either."""
+    """Right scores of a position: of each premature layer that may be chosen; `open` tokens may be either."""
 
     scores: list[oracle.Array]
     open: np.ndarray = field(repr=False)
@@ -42,7 +42,9 @@ def plain_head(model: PreTrainedModel) -> bool:
     )
 
 
-def exit_logits(model: PreTrainedModel, states: Sequence[Tensor], exits: Sequence[tuple[int, bool]]) -> Tensor:
+def exit_logits(
+    model: PreTrainedModel, states: Sequence[Tensor], exits: Sequence[tuple[int, bool]]
+) -> Tensor:
     """Of every exit (layer, normed) the logits `[E, B, T, V]` in float64, by the head as it is now.
 
     `states`: the host's own `hidden_states`, of the positions that are asked for.
@@ -74,7 +76,7 @@ def exits_of(strategy: dola.Strategy, depth: int) -> list[tuple[int, bool]]:
 
 
 def expected(strategy: dola.Strategy, logits: oracle.Array, near: float) -> Expected:
-    """Of one position, from the logits `[E, V]` of its exits; `near`: how far apart rounding may take them."""
+    """Of one position, from the logits `[E, V]` of its exits, which rounding takes `near` apart at most."""
     *early, mature = logits
     if not early:
         return Expected([mature], np.zeros(len(mature), bool))
@@ -89,8 +91,14 @@ def expected(strategy: dola.Strategy, logits: oracle.Array, near: float) -> Expe
     )
 
 
-def far(found: Tensor, strategies: Sequence[Any], rows: Tensor, logits: Sequence[Tensor], more: Tensor,
-        near: float) -> float:
+def far(
+    found: Tensor,
+    strategies: Sequence[Any],
+    rows: Tensor,
+    logits: Sequence[Tensor],
+    more: Tensor,
+    near: float,
+) -> float:
     """How far the scores `[..., V]` are from right ones.
 
     Args:
