@@ -492,3 +492,68 @@ TestLiveModel.settings = settings(
     stateful_step_count=10,
     suppress_health_check=list(HealthCheck),
 )
+
+# What it has found: the strategies at first, and the events.
+FOUND: dict[str, tuple[str, tuple[Any, ...], Callable[[LiveModel], object]]] = {
+    "positions of a mask have the strategy of their row": (
+        LLAMA,
+        ONE_EACH,
+        lambda live: live.called(call=Call("masked"), unadapted=False),
+    ),
+    "a copy of a head by itself is left without ours": (
+        GRANITE,
+        RELEASED,
+        lambda live: (live.adapt(kind="saved"), live.scores_are_right(), live.detach()),
+    ),
+    "and one that is only watched": (
+        GRANITE,
+        VANILLA,
+        lambda live: (live.adapt(kind="saved"), live.scores_are_right(), live.detach()),
+    ),
+    "a head that another calls from within a new one": (
+        PHI,
+        RELEASED,
+        lambda live: (live.forward_of_head(), live.adapt(kind="lm_head")),
+    ),
+    "a pickled model": (
+        GEMMA2,
+        EACH_ROW,
+        lambda live: live.copied(way=lambda model: pickle.loads(pickle.dumps(model))),
+    ),
+}
+
+
+@pytest.mark.parametrize("found", FOUND)
+def test_what_was_wrong_once_stays_right(found: str) -> None:
+    model_type, strategies, events = FOUND[found]
+    live = LiveModel()
+    live.load(model_type=model_type, strategies=strategies, steps=0)
+    events(live)
+    live.scores_are_right()
+    live.nothing_is_left()
+
+
+@pytest.mark.parametrize("strategies", [RELEASED, VANILLA])
+def test_a_copy_of_a_part_by_itself_holds_no_copy_of_the_model(strategies: tuple[Any, ...]) -> None:
+    live = LiveModel()
+    live.load(model_type=LLAMA, strategies=strategies, steps=0)
+    model = live.pair.model
+    for part in (model.lm_head, model.model.layers[2]):
+        memo: dict[int, Any] = {}
+        copy.deepcopy(part, memo)
+        assert id(model) not in memo
+
+
+def test_a_model_whose_forward_was_put_back_over_ours_is_refused() -> None:
+    """A stranger's was there before, and is taken off: with it goes ours."""
+    live = LiveModel()
+    live.load(model_type=LLAMA, strategies=(), steps=0)
+    live.forward_of_model()
+    live.attach(strategies=RELEASED, as_list=False)
+    live.scores_are_right()
+    live.forward_of_model()
+    with pytest.raises(dola.ModelError, match="put back"):
+        live.pair.model(IDS)
+    live.detach()
+    live.nothing_is_left()
+    live.scores_are_right()
