@@ -64,6 +64,11 @@ class OnHead(OfModel):
     def _idle(self, memo: dict[int, Any]) -> dict[str, Any]:
         return {"_replaced": copy.deepcopy(self._replaced, memo)}
 
+    @property
+    def undone(self) -> bool:
+        """Whether another has put back what was there before ours."""
+        return not torch.compiler.is_compiling() and self._replaced.undone
+
     def begin(self) -> None:
         """Before a pass: be behind all that hangs on the head."""
         self.scores = None

@@ -76,7 +76,7 @@ class Plug:
         """Around a pass of the model."""
         if arguments.get("labels") is not None:
             raise StrategyError("no loss is defined on contrasted scores: detach, or call without labels")
-        if self._parts.head is not self._head.module:
+        if self._parts.head is not self._head.module or self._head.undone:
             self._head.leave()
             self._head = self._on_head()
         self._head.begin()
