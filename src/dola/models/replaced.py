@@ -1,7 +1,8 @@
 """A method of a live module with another in its place, and how exactly that much is undone."""
 
+import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from torch import nn
 
@@ -29,6 +30,13 @@ class Replaced:
         """Whether the module's method is ours, and not another's that may call it."""
         return vars(self._module).get(self._name) is self._ours
 
+    @property
+    def undone(self) -> bool:
+        """Whether the module does again what it did before: what another put back has overwritten ours."""
+        found = vars(self._module).get(self._name)
+        own = getattr(found, "__func__", None) is getattr(type(self._module), self._name)
+        return found is not self._ours and (found is None or found is self._before or own)
+
     def put_back(self) -> None:
         """Undo it. Twice does nothing."""
         if not self.in_place:
@@ -37,3 +45,43 @@ class Replaced:
             del vars(self._module)[self._name]
         else:
             vars(self._module)[self._name] = self._before
+
+
+class OfModel:
+    """Something of ours that hangs on modules of a model.
+
+    A copy of the model has one of its own. A copy of a module alone, as PEFT makes of a head for
+    `modules_to_save`, has an idle one, which does nothing and does not hold a copy of all the model.
+    """
+
+    idle = False
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        copied = object.__new__(type(self))
+        memo[id(self)] = copied
+        with_model = id(self._of) in memo
+        vars(copied).update(
+            copy.deepcopy(vars(self), memo) if with_model else {**self._idle(memo), "idle": True}
+        )
+        return copied
+
+    @property
+    def _of(self) -> nn.Module:
+        """The model."""
+        raise NotImplementedError
+
+    def _idle(self, memo: dict[int, Any]) -> dict[str, Any]:
+        """What an idle one has of its own."""
+        raise NotImplementedError
+
+
+def clear_idle(model: nn.Module, kind: type[OfModel]) -> None:
+    """Take idle ones of this kind off the modules of a model."""
+    for module in model.modules():
+        for number, hook in list(module._forward_hooks.items()):
+            owner = getattr(hook, "__self__", None)
+            if isinstance(owner, kind) and owner.idle:
+                del module._forward_hooks[number]
+                replaced = vars(owner).get("_replaced")
+                if isinstance(replaced, Replaced):
+                    replaced.put_back()

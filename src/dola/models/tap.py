@@ -10,7 +10,7 @@ from torch.utils.hooks import RemovableHandle
 
 from dola.errors import ModelError
 from dola.models.parts import ModelParts
-from dola.models.replaced import Replaced
+from dola.models.replaced import OfModel, Replaced
 from dola.strategies import Exit
 
 Keep = int | Tensor
@@ -32,7 +32,7 @@ def kept_positions(hidden: Tensor, keep: Keep) -> Tensor:
     return hidden[:, -keep:].clone()
 
 
-class LayerTap:
+class LayerTap(OfModel):
     """Records the inputs of chosen blocks during a forward pass. The input of block k is hidden state k.
 
     Off until `start`; a forward pass outside `start` ... `stop` is not touched.
@@ -58,6 +58,13 @@ class LayerTap:
             for block in tapped.values()
             if "forward" not in vars(block)
         ]
+
+    @property
+    def _of(self) -> torch.nn.Module:
+        return self._parts.model
+
+    def _idle(self, memo: dict[int, Any]) -> dict[str, Any]:  # noqa: ARG002
+        return {"recording": False}
 
     def _record(
         self, layer: int, _module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]

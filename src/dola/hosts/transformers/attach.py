@@ -18,6 +18,7 @@ from dola.hosts.transformers.processors import for_contrast, refuse_early_drafts
 from dola.hosts.transformers.watch import Watch
 from dola.models.capabilities import Capabilities
 from dola.models.parts import take_apart
+from dola.models.tap import Keep, kept_positions
 from dola.models.turns import turn
 from dola.models.wrappers import unwrapped
 from dola.strategies import OWN, Strategy, exits_of, resolve_all
@@ -68,6 +69,7 @@ class Attachment:
         Capabilities(model, parts).ensure_pictured()
         self.last: LastPass | None = None
         self.which: Tensor | None = None
+        self._keep: Keep = 0
         exits = exits_of(read for each in self.resolved for read in each.reads)
         self._watch = Watch(model, exits)
         self._plug: Plug | Onlooker
@@ -84,6 +86,7 @@ class Attachment:
 
     def _begin(self, arguments: Mapping[str, Any]) -> None:
         self.last = None
+        self._keep = arguments.get("logits_to_keep", 0)
         self._watch.begin(arguments)
 
     def _score(self, head: ContrastiveHead, hidden: Tensor, logits: Tensor | None) -> Tensor:
@@ -112,13 +115,16 @@ class Attachment:
                     f"attachment.which has shape {list(self.which.shape)}, and the pass has positions"
                     f" {list(positions)}: expected an index that expands to them"
                 ) from None
-        if positions[0] % count:
+        mask = self._keep if isinstance(self._keep, Tensor) and self._keep.dtype == torch.bool else None
+        batch = positions if mask is None or mask.ndim < 2 else mask.shape
+        if batch[0] % count:
             raise StrategyError(
-                f"{count} strategies for a batch of {positions[0]} rows: expected one for each row (or for"
+                f"{count} strategies for a batch of {batch[0]} rows: expected one for each row (or for"
                 " the beams of each), or an index of the positions in attachment.which"
             )
-        rows = torch.arange(positions[0], device=hidden.device) // (positions[0] // count)
-        return rows.view(-1, *[1] * (len(positions) - 1)).expand(positions)
+        rows = torch.arange(batch[0], device=hidden.device) // (batch[0] // count)
+        index = rows.view(-1, *[1] * (len(batch) - 1)).expand(batch)
+        return index if batch is positions else kept_positions(index, self._keep)
 
     def detach(self) -> None:
         """Put the model back as it was. Detaching twice does nothing.

@@ -8,7 +8,6 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from dola.models.projection import is_own_method
 from dola.models.replaced import Replaced
 
 Around = Callable[[Callable[[], Any], Mapping[str, Any]], Any]
@@ -51,10 +50,9 @@ class OnForward:
         return self._around(partial(self._replaced.original, *args, **kwargs), arguments)
 
     @property
-    def is_gone(self) -> bool:
-        """Whether somebody has taken it off, so that the model runs its own forward again."""
-        forward = vars(self._model).get("forward")
-        return self.on and (forward is None or is_own_method(self._model, forward))
+    def undone(self) -> bool:
+        """Whether another has put back what was there before ours."""
+        return self._replaced.undone
 
     def leave(self) -> None:
         """Put the model's forward back."""

@@ -10,9 +10,10 @@ from transformers import PreTrainedModel
 
 from dola.hosts.transformers.on_forward import OnForward
 from dola.models.parts import ModelParts
+from dola.models.replaced import OfModel, clear_idle
 
 
-class Onlooker:
+class Onlooker(OfModel):
     """In the place of a `Plug` where nothing is contrasted.
 
     It is told of every pass before it, with the arguments by name, and shown the states that the head read
@@ -32,6 +33,13 @@ class Onlooker:
         self._running = False
         self._watch(parts.head)
         self._forward = OnForward(model, self._around)
+
+    @property
+    def _of(self) -> nn.Module:
+        return self._parts.model
+
+    def _idle(self, memo: dict[int, Any]) -> dict[str, Any]:  # noqa: ARG002
+        return {"_running": False}
 
     def _watch(self, head: nn.Module) -> None:
         self._head = head
@@ -58,3 +66,4 @@ class Onlooker:
         """Put the model back as it was."""
         self._handle.remove()
         self._forward.leave()
+        clear_idle(self._of, Onlooker)

@@ -50,7 +50,7 @@ class Plug:
         self._socket = socket
         self._behind_another = _is_changed_by_another(model)
         self._tap = LayerTap(parts, socket.exits)
-        self._head = OnHead(parts, self._tap, socket.exits, socket.score, self._outside)
+        self._head = self._on_head()
         self._forward = OnForward(model, self._around)
         self._processors = Replaced(model, "_get_logits_processor", self._prepare)
 
@@ -59,11 +59,26 @@ class Plug:
         prepared: LogitsProcessorList = self._processors.original(generation_config, *arguments, **named)
         return self._socket.processors(generation_config, prepared) if self._forward.on else prepared
 
+    def _on_head(self) -> OnHead:
+        return OnHead(self._parts, self._tap, self._socket.exits, self._socket.score, self._outside)
+
+    def _outside(self) -> None:
+        """A call of the head outside of a pass, which contrasts nothing. It is one of a pass after all where
+        passes do not come through ours any more."""
+        if self._forward.undone:
+            raise ModelError(
+                f"something has put back the forward of {type(self._parts.model).__name__} while a strategy"
+                " was attached (as accelerate does when its hooks are removed): detach, and attach again"
+            )
+
     def _around(self, run: Callable[[], Any], arguments: Mapping[str, Any]) -> Any:
         """Around a pass of the model."""
         if arguments.get("labels") is not None:
             raise StrategyError("no loss is defined on contrasted scores: detach, or call without labels")
-        self._head.follow()
+        if self._parts.head is not self._head.module or self._head.undone:
+            self._head.leave()
+            self._head = self._on_head()
+        self._head.begin()
         self._socket.begin(arguments)
         self._tap.start(arguments.get("logits_to_keep", 0))
         try:
@@ -71,14 +86,6 @@ class Plug:
         finally:
             self._tap.stop()
             self._head.scores = None
-
-    def _outside(self) -> None:
-        """The head is called, and by no pass that we know of."""
-        if self._forward.is_gone:
-            raise ModelError(
-                f"something has put back the forward of {type(self._parts.model).__name__} while a strategy"
-                " was attached (as accelerate does when its hooks are removed): detach, and attach again"
-            )
 
     def _scored(self, output: Any) -> Any:
         """Undo what the model does to its head's output (scale, cap): the scores have had both already."""
