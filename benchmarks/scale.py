@@ -4,9 +4,9 @@
 
 Every step of every size is a process of its own, so that its peak memory is its own:
 
-    journal   append that many records, each on the disk before the next (a model would score in between)
+    journal   append the records but for the last; up to 10,000 each waits for the disk, as in a run
     resume    plan the run, read the records back, and find that one is missing
-    result    what comes after the last record: figures, controls, intervals, tests; the result file
+    result    the same, and what comes after the last record: figures, controls, intervals, tests, the file
     report    the result file read, and its page
 
 The run is FACTOR's with made-up rows, two strategies that a model of eight layers would have scored, and
@@ -24,8 +24,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from unittest import mock
 
 from dola.report.page import page
 from dola.runs.execute import missing
@@ -41,6 +43,7 @@ from dola.tasks.factor import COMPLETIONS, TRUNCATED, Factor
 
 WORDS = ("water", "leaves", "pot", "pour", "warm", "cold", "over", "the", "cook", "flour")
 SEED = 42
+SYNCED = 10_000
 
 
 def main() -> None:
@@ -53,7 +56,7 @@ def main() -> None:
     if args.within:
         STEPS[args.within](args.folder, args.records[0])
         return
-    print("| records | step | s | peak MiB | file MiB |\n| ---: | --- | ---: | ---: | ---: |")
+    print("| records | step | s | CPU s | peak MiB | file MiB |\n| ---: | --- | ---: | ---: | ---: | ---: |")
     for count in args.records or (10_000, 100_000):
         with tempfile.TemporaryDirectory() as made:
             folder = args.folder / str(count) if args.folder else Path(made)
@@ -62,23 +65,27 @@ def main() -> None:
                 print(f"| {count:,} | {step} | {' | '.join(measured(step, folder, count))} |", flush=True)
 
 
-def measured(step: str, folder: Path, count: int) -> tuple[str, str, str]:
-    """Seconds and peak memory of a step, and the size of the largest file that there is then."""
+def measured(step: str, folder: Path, count: int) -> tuple[str, ...]:
+    """Seconds, the processor's and peak memory of a step, and the size of the largest file that there is."""
     command = [sys.executable, __file__, "--within", step, "--folder", str(folder), "--records", str(count)]
     told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     largest = max(path.stat().st_size for path in folder.iterdir())
-    return f"{told['seconds']:.1f}", f"{told['peak'] / 1024:,.0f}", f"{largest / 2**20:,.0f}"
+    seconds = f"{told['seconds']:.1f}", f"{told['processor']:.1f}"
+    return *seconds, f"{told['peak'] / 1024:,.0f}", f"{largest / 2**20:,.0f}"
 
 
 def timed(step: Callable[[Path, int], None]) -> Callable[[Path, int], None]:
     """The step, which then tells what it took."""
 
     def run(folder: Path, count: int) -> None:
-        since = time.perf_counter()
+        since, processor = time.perf_counter(), time.process_time()
         step(folder, count)
-        seconds = time.perf_counter() - since
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux
-        print(json.dumps({"seconds": seconds, "peak": peak}))
+        told = {
+            "seconds": time.perf_counter() - since,
+            "processor": time.process_time() - processor,
+            "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,  # KiB on Linux
+        }
+        print(json.dumps(told))
 
     return run
 
@@ -86,9 +93,10 @@ def timed(step: Callable[[Path, int], None]) -> Callable[[Path, int], None]:
 @timed
 def journal(folder: Path, count: int) -> None:
     plan, lineup = planned(folder)
-    with open_records(folder / "out.json", plan.manifest, overwrite=True) as records:
-        for record in made_up(count, len(lineup.scored)):
-            records.append(record)
+    waiting = nullcontext() if count <= SYNCED else mock.patch("os.fsync")
+    with waiting, open_records(folder / "out.json", plan.manifest, overwrite=True) as records:
+        for index in range(count - 1):
+            records.append(made_up(index, len(lineup.scored)))
 
 
 @timed
@@ -104,8 +112,7 @@ def resume(folder: Path, count: int) -> None:
 def result(folder: Path, count: int) -> None:
     plan, lineup = planned(folder)
     with open_records(folder / "out.json", plan.manifest) as records:
-        for record in made_up(count, len(lineup.scored), begin=count - 1):
-            records.append(record)
+        records.done[count - 1] = made_up(count - 1, len(lineup.scored))
         found = measure(plan, lineup, records.done, seed=SEED)
         done = [records.done[example.index] for example in plan.examples]
         released = {
@@ -147,18 +154,17 @@ def planned(folder: Path) -> tuple[Plan, Lineup]:
     return make_plan(task, task.load(folder / "expert_factor.csv"), config), lineup
 
 
-def made_up(count: int, strategies: int, begin: int = 0) -> Iterator[Record]:
-    """What a model would have scored: but for the last, which the next step begins with."""
-    for index in range(begin, count - 1 if begin == 0 else count):
-        drawn = random.Random(index)
-        yield Record(
-            index=index,
-            tokens=tuple(drawn.randint(5, 12) for _ in COMPLETIONS),
-            prefix=(True,) * len(COMPLETIONS),
-            truncated=0,
-            scores=tuple(tuple(drawn.gauss(-20, 5) for _ in COMPLETIONS) for _ in range(strategies)),
-            layers=(None, *({"0": drawn.randint(0, 20), "2": 20} for _ in range(strategies - 1))),
-        )
+def made_up(index: int, strategies: int) -> Record:
+    """What a model would have scored."""
+    drawn = random.Random(index)
+    return Record(
+        index=index,
+        tokens=tuple(drawn.randint(5, 12) for _ in COMPLETIONS),
+        prefix=(True,) * len(COMPLETIONS),
+        truncated=0,
+        scores=tuple(tuple(drawn.gauss(-20, 5) for _ in COMPLETIONS) for _ in range(strategies)),
+        layers=(None, *({"0": drawn.randint(0, 20), "2": 20} for _ in range(strategies - 1))),
+    )
 
 
 def write_data(folder: Path, count: int) -> None:

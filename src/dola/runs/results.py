@@ -89,7 +89,11 @@ def measured_of(result: Mapping[str, Any]) -> Measured:
 
 def write_result(path: Path, result: Mapping[str, Any]) -> None:
     """Write a JSON file whole or not at all: a reader never meets half of it. What is not finite is null."""
-    write_text(path, json.dumps(_finite(result), ensure_ascii=False, allow_nan=False) + "\n")
+    try:
+        text = json.dumps(result, ensure_ascii=False, allow_nan=False)
+    except ValueError:  # seldom, and what has no null in it need not be copied
+        text = json.dumps(_finite(result), ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
