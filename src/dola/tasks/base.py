@@ -180,7 +180,7 @@ def checked_scores(scores: Sequence[float], expected: int) -> list[float]:
     """
     if len(scores) != expected:
         raise ValueError(f"expected {expected} scores, one for each answer, found {len(scores)}")
-    if any(math.isnan(score) for score in scores):
+    if any(map(math.isnan, scores)):
         raise DolaError(
             "the model gave an answer a score that is not a number (NaN): "
             "half precision may have overflowed; try --dtype float32 or bfloat16"

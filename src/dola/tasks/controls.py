@@ -18,7 +18,7 @@ from dola.tasks.base import E, Task, mean_of
 # the longest answer alone.
 _WEIGHT = 100.0
 # Rows from this one on are drawn for a few times only: so many examples average out by themselves.
-_MANY = 10_000
+_MANY = 3_000
 _FEW_DRAWS = 4
 
 
@@ -57,7 +57,7 @@ def random_scores(answers: int, *, draws: int, seed: int | str) -> Iterator[tupl
     """`draws` times a score for each answer, all independent and alike."""
     generator = random.Random(seed)
     for _ in range(draws):
-        yield tuple(_WEIGHT * generator.random() for _ in range(answers))
+        yield tuple([_WEIGHT * generator.random() for _ in range(answers)])
 
 
 def controls(
@@ -71,7 +71,7 @@ def controls(
     """The longest, the shortest and a random answer, measured as the task measures a model.
 
     `lengths` has, for every example, the length of each of its continuations. At least 2 `draws`, of each row
-    of the first 10,000; of later ones 4 at most.
+    of the first 3,000; of later ones 4 at most.
     """
     pairs = list(zip(examples, lengths, strict=True))
     by_length = [("longest answer", longest), ("shortest answer", shortest)]
