@@ -148,6 +148,7 @@ def test_what_is_not_finite_is_null_in_a_result(tmp_path: Path) -> None:
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
         lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers() | st.booleans(), inner),
+        max_leaves=8,
     )
 )
 def test_a_result_written_in_pieces_is_the_json_of_it_whole(value: object) -> None:
