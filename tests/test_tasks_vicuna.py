@@ -41,7 +41,7 @@ def test_a_released_template_makes_the_whole_prompt_and_brings_its_stop_text() -
     task = Vicuna("tiny", Shouted())
     assert not task.chat
     assert task.prompt(EXAMPLES[0]) == "### Human: WRITE A POEM ABOUT RAIN.\n### Assistant:"
-    assert task.stop == ("### Human:",)
+    assert task.stop == STOPS["vicuna"]
 
 
 def test_the_output_is_the_released_answer_file() -> None:

@@ -37,6 +37,7 @@ _DIGIT = re.compile(r"\.?\d")
 # At most a unit stands between a number that is the whole answer and the end of its sentence.
 _REST = re.compile(r"\s?[%$€£¢]?(?:\s*[A-Za-z]+){0,4}\s*(?:[.,;:!(\n$#<]|\Z)")
 
+
 def released_answer(raw: str) -> str | None:
     """The released rule, to the letter: the first number between the first "the answer is" and the second, or
     without one the last number of all; None where the script says "[invalid]".

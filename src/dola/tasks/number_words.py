@@ -15,13 +15,35 @@ from dola.tasks.numbers import Number, is_sign
 _SMALL = {
     word: value
     for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
-        " seventeen eighteen nineteen".split()
+        [
+            "zero",
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+            "thirteen",
+            "fourteen",
+            "fifteen",
+            "sixteen",
+            "seventeen",
+            "eighteen",
+            "nineteen",
+        ]
     )
 }
 _TENS = {
     word: 10 * value
-    for value, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)
+    for value, word in enumerate(
+        ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 2
+    )
 }
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _PARTS = {
@@ -108,7 +130,7 @@ def _unsigned(text: str, first: re.Match[str]) -> Number | None:
 
 
 def _with_article(text: str, first: re.Match[str], word: str) -> Number | None:
-    """"Half", "a half", "a hundred and five", "a dozen"; "a" before anything else counts nothing."""
+    """ "Half", "a half", "a hundred and five", "a dozen"; "a" before anything else counts nothing."""
     after = _next(text, first.end())
     following = after[0].lower() if after else ""
     if word == "half":

@@ -22,9 +22,7 @@ _SIGN = (
     rf"|\b(?P<word>negative|minus)[ ](?:{_CURRENCY}[ ]?)?)?"
 )
 # No number has more groups than that, and what is no group is looked at once for each number.
-_NUMBER = re.compile(
-    rf"{_SIGN}(?:(?P<run>\d++(?:,\d++){{0,15}}+)|(?<![\w.])(?P<only>\.\d++))", re.IGNORECASE
-)
+_NUMBER = re.compile(rf"{_SIGN}(?:(?P<run>\d++(?:,\d++){{0,15}}+)|(?<![\w.])(?P<only>\.\d++))", re.IGNORECASE)
 # Thousands in threes, or as in India (1,00,000); "1, 2" and "12,5" are two numbers.
 _GROUPED = re.compile(r"\d++|\d{1,3}(?:,\d{3})++|\d{1,3}(?:,\d{2})*,\d{3}")
 _GROUPS_FIRST = re.compile(r"\d{1,3}(?:,\d{3}(?!\d))++|\d++")
