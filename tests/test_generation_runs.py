@@ -18,6 +18,7 @@ from dola.runs.plan import Selection
 from dola.runs.variants import line_up
 from dola.strategies import DoLa, Vanilla
 from dola.tasks.prompts import load_demonstrations
+from dola.tasks.stops import STOPS
 from dola.tasks.strqa import StrategyQA
 from dola.tasks.subset import Shard
 from dola.tasks.vicuna import Vicuna

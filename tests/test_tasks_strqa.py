@@ -69,7 +69,7 @@ READ = {
     "Yes or no: is it?": (None, None, False),
     "The answer is unknown. So the answer is yes.": (True, None, False),
     "The answer is yes. Is it? The answer is no.": (True, True, False),
-    "The answer is not yes": (None, None, False),
+    "The answer is not yes": (False, None, False),
     "": (None, None, True),
 }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dola.errors import DataError, DolaError
+from dola.tasks.stops import STOPS
 from dola.tasks.vicuna import Vicuna
 
 FOLDER = Path(__file__).parent / "data" / "vicuna"

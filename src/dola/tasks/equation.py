@@ -1,4 +1,4 @@
-"""The number that a stretch of text comes to: its first, or the result of the equation that this one begins."""
+"""The number that a stretch of text comes to: its first, or the result of the equation that it begins."""
 
 from __future__ import annotations
 

@@ -21,7 +21,8 @@ _RELEASED_GOLD = re.compile(r"#### (-?[0-9.,]+)")
 
 # How a text says that its answer follows: "the answer (to that) is", "Answer:", "####", a box.
 _CONCLUSION = re.compile(
-    r"(?:\b(?:the|my|our|final|correct|right)|^[ \t>#_\"]*+|[.!?]|\b(?:so|thus|hence|therefore),?)[ \t\n]{0,20}"
+    r"(?:\b(?:the|my|our|final|correct|right)|^[ \t>#_\"]*+|[.!?]|\b(?:so|thus|hence|therefore),?)"
+    r"[ \t\n]{0,20}"
     r"\banswer\b(?:(?:[ ]to\b|,|[ ]\()[^.!?:=\n]{0,80}?)??\s{0,20}(?:"
     r"\b(?:is|was|equals|comes to|becomes|(?:would|should|must|will) be)\b(?!\s+(?:[a-z]+\s+)?not\b)"
     rf"|(?P<mark>[:=]))|(?P<hashes>(?<!\#)\#{{4}}(?!\#))|(?P<box>{BOX})",
@@ -60,8 +61,8 @@ def released_gold(solution: str) -> str | None:
 
 
 def gold_value(solution: str) -> Decimal | None:
-    """The number that the solution's last line is after "#### "; None where it is no number, or more than one,
-    or there are several such lines."""
+    """The number that the solution's last line is after "#### "; None where it is no number, or more than
+    that, or there are several such lines."""
     steps, mark, number = solution.rstrip().rpartition("#### ")
     return value_of(number.strip()) if mark and "####" not in steps + number else None
 
@@ -76,11 +77,12 @@ def value_of(text: str) -> Decimal | None:
 def answer(text: str) -> str | None:
     """The corrected rule: the number of the first conclusion that has one, in its plainest form.
 
-    A conclusion is what follows in the sentence, or line, after "the answer is" (or "was", "would be", with up
-    to a few words in between), "####", "Answer:", or what is boxed; after a mark ("####", "Answer:") the number
-    must come at once. The first conclusion, since what follows it answers a question that the model went on to
-    ask itself. An equation counts with its result: "5 + 3 = 8" is 8. Without any conclusion, the last number in
-    digits, else in words, of what stands before such a question. A thought in `<think>` is passed over.
+    A conclusion is what follows in the sentence, or line, after "the answer is" (or "was", "would be", with
+    up to a few words in between), "####", "Answer:", or what is boxed; after a mark ("####", "Answer:") the
+    number must come at once. The first conclusion, since what follows it answers a question that the model
+    went on to ask itself. An equation counts with its result: "5 + 3 = 8" is 8. Without any conclusion, the
+    last number in digits, else in words, of what stands before such a question. A thought in `<think>` is
+    passed over.
     """
     for reply in replies(text):
         number = _answer_of(plain_math(reply))

@@ -1,4 +1,4 @@
-"""Numbers in English words: `eighteen`, `twenty-five`, `one hundred and five`, `two and a half`, `minus five`.
+"""Numbers in English words: `eighteen`, `twenty-five`, `one hundred and five`, `two and a half`.
 
 A numeral in words is read whole: "five million" is 5,000,000. (In digits "million" is a unit: `numbers`.)
 """

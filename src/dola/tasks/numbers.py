@@ -1,4 +1,4 @@
-"""Numbers as people write them, read out of a text as values: `$1,000.00`, `-5`, `minus 5`, `1 1/2`, `.5`, `18%`.
+"""Numbers as people write them, read out of a text as values: `$1,000.00`, `-5`, `minus 5`, `1 1/2`, `.5`.
 
 What stands before and after one (a currency, a per cent sign, "million", a unit) is not read: GSM8K's answers
 have none, and "how many per cent" and "how many million" are asked for in those. Of LaTeX and the like a text

@@ -1,7 +1,7 @@
 """What a calculation says without its typesetting: LaTeX, markdown, HTML and GSM8K's own `<<9*2=18>>`.
 
-A text becomes one in which a number stands as `numbers` reads it: `9{,}500` is "9,500", `\\frac{36}{2}` "36/2",
-`2 \\times 9` "2 × 9", `**18**` "18". What is boxed is put between two marks, for it is an answer.
+A text becomes one in which a number stands as `numbers` reads it: `9{,}500` is "9,500", `\\frac{36}{2}` is
+"36/2", `2 \\times 9` "2 × 9", `**18**` "18". What is boxed is put between two marks, for it is an answer.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ def _vulgar(match: re.Match[str]) -> str:
     return space + _VULGAR[match[0]]
 
 
+_FONTS = "text|mathrm|mathbf|mathit|mathsf|mbox|emph|boldsymbol|underline"
+_SEPARATORS = r"\{\\?,\}|\\[,;:! ]|,\\!|\\thinspace ?|[\u00a0\u2007\u2009\u202f'’_]"
 _UNITS = r"(?:mm|cm|dm|km|m|ft|feet|inches|inch|in|yards|yd|miles|mi|met(?:er|re)s?|units?)"
 # In this order. Each looks a bounded way ahead, so the time grows with the text's length and no faster.
 _STEPS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
@@ -41,9 +43,9 @@ _STEPS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
         (r"<<[^<>\n]{0,200}>>(?=[ $-]{0,3}\d)", ""),
         (r"<<(?:[^<>\n=]{0,200}=)*+([^<>\n=]{0,200})>>", r"\1"),
         (r"[\ue000\ue001]", " "),
-        (r"\\(?:text|mathrm|mathbf|mathit|mathsf|mbox|emph|boldsymbol|underline)[a-z]{0,3}\s?\{([^{}]{0,200})\}", r"\1"),
+        (rf"\\(?:{_FONTS})[a-z]{{0,3}}\s?\{{([^{{}}]{{0,200}})\}}", r"\1"),
         # Thousands.
-        (r"(?<=\d)(?:\{\\?,\}|\\[,;:! ]|,\\!|\\thinspace ?|[\u00a0\u2007\u2009\u202f'’_])(?=\d{3}(?!\d))", ","),
+        (rf"(?<=\d)(?:{_SEPARATORS})(?=\d{{3}}(?!\d))", ","),
         (r"\\([$%€£#&_])", r"\1"),
         (r"\\[dtc]?frac\s?\{(?P<over>[^{}]{1,100})\}\s?\{(?P<under>[^{}]{1,100})\}", _fraction),
         (r"\\[dtc]?frac\s?(?P<over>\d)\s?(?P<under>\d)", _fraction),

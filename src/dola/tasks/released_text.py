@@ -10,8 +10,8 @@ from dola.tasks.stops import released_raw
 
 
 def without_stop_words(task: str, raw: str, text: str) -> str:
-    """What the script decodes (`released_raw`): each stop word is taken off its end, in order, then the blanks
-    around are."""
+    """What the script decodes (`released_raw`): each stop word is taken off its end, in order, then the
+    blanks around are."""
     raw = released_raw(task, raw, text)
     for word in PRESETS[task].stop_words:
         raw = raw.removesuffix(word)

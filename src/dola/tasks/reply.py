@@ -1,4 +1,4 @@
-"""Which part of a completion replies to the question: not the thought before it, nor what the model asks next."""
+"""Which part of a completion replies to the question: no thought before it, nor what the model asks next."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Where a completion ends: where a new question begins, and nowhere by chance.
 
 The released scripts end it at their stop words wherever these stand, "Q:" within "IQ: 70" too. So that both
-rules can read one completion, it goes on to where a question begins; the released rule then reads it as far as
-its script would have gone (`released_raw`). Each place here has a stop word of the script in it, so a completion
-never ends before that.
+rules can read one completion, it goes on to where a question begins; the released rule then reads it as far
+as its script would have gone (`released_raw`). Each place here has a stop word of the script in it, so a
+completion never ends before that.
 """
 
 from __future__ import annotations

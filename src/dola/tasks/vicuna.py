@@ -73,8 +73,8 @@ class Vicuna:
 
     @property
     def stop(self) -> tuple[Stop, ...]:
-        """Where the released script's turn of the user begins, whatever its template. A chat template has the model's own end of a turn,
-        and an answer in it may well quote the other."""
+        """Where the released script's turn of the user begins, whatever its template. A chat template has the
+        model's own end of a turn, and an answer in it may well quote the other."""
         return () if self.template is None else STOPS["vicuna"]
 
     def load(self, data_path: Path | None = None, *, version: str | None = None) -> Dataset[Example]:

@@ -141,11 +141,8 @@ def _generate_batch(
     if prefix is not None:
         padding = [start - len(row.ids) for row in rows for _ in range(settings.num_beams)]
         inputs["past_key_values"] = prefix.under_padding(model, padding)
-    streamer = (
-        None
-        if on_text is None
-        else CallbackStreamer(tokenizer, on_text, [each for each in settings.stop if isinstance(each, str)])
-    )
+    words = [each for each in settings.stop if isinstance(each, str)]
+    streamer = None if on_text is None else CallbackStreamer(tokenizer, on_text, words)
     with nullcontext() if strategy.plain else Attachment(model, [strategy.strategy]) as attachment:
         output, record = _run_host(model, tokenizer, rows, inputs, settings, streamer, attachment)
     del inputs  # with the cache, which is as large as what is left of the memory

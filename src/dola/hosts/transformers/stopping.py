@@ -1,4 +1,4 @@
-"""Stops: strings and patterns, found in the text however the tokenizer splits them, in every row, and cut off exactly.
+"""Stops: strings and patterns, found in the text however the tokenizer splits it, and cut off exactly.
 
 The host has stop strings too, but works out first how every token of the vocabulary could overlap each of
 them, in Python: tens of seconds for a vocabulary of 49,152. Decoding the last few tokens costs nothing.
