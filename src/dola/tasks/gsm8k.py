@@ -172,5 +172,8 @@ def _example(index: int, record: Record) -> Example:
     question, solution = record.text("question"), record.text("answer")
     value = gold_value(solution)
     if value is None:
-        raise record.error("answer", "expected a solution that ends with '#### ' and a number")
+        found = solution.rpartition("####")[2].strip()[:40]
+        raise record.error(
+            "answer", f"expected a solution that ends with '#### ' and a number alone, once; found {found!r}"
+        )
     return Example(index, question, solution, value)

@@ -29,7 +29,7 @@ _GROUPS_FIRST = re.compile(r"\d{1,3}(?:,\d{3}(?!\d))++|\d++")
 # "9 500", but not "12 200-kilobyte videos".
 _SPACED = re.compile(rf"(?:[ ]\d{{3}}(?!\d))++(?![\w/]|[{MINUS}]\w)")
 _PART = re.compile(r"\.\d++")
-_POWER = re.compile(r"(?:[eE]|\s?[×x*·]\s?10\s?\^\s?)(?P<power>[+−-]?\d{1,2})(?![\w.]*\d)")
+_POWER = re.compile(r"(?:[eE]|\s?[×x*·]\s?10\s?\^\s?)(?P<power>[+−-]?\d{1,2})(?!\w|\.\d)")
 _UNDER = r"/(?P<under>0*+[1-9]\d*+)(?!\d|/|\.\d|,\d{3})"
 _OVER = re.compile(_UNDER)
 _MIXED = re.compile(rf"[ ]{{1,2}}(?:and[ ])?(?P<over>\d{{1,9}}){_UNDER}")

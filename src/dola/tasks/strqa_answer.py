@@ -38,7 +38,7 @@ _WORD = re.compile(r"(?<![\w/-])(?<!\w['’])(?P<word>yes|no)(?![\w/-])(?!['’]
 # A clause starts anew after these.
 _CLAUSE = re.compile(r"[,;:()–—]|\b(?:but|so|thus|hence|therefore|then|because|since)\b", re.IGNORECASE)
 _NEGATED = re.compile(
-    r"(?:\b(?:not|never|cannot|without|neither|nor|hardly|barely|less|than|instead of|non|if|whether|unless)\b"
+    r"(?:\b(?:not|never|cannot|without|neither|nor|hardly|barely|less|than|instead of|non|if|whether)\b"
     r"|n['’]t\b|\bno(?:\s+(?:clear|definite|simple|straightforward|real|single|possible))?\s*\Z)"
     r"(?:\s+\w+){0,4}\s*\Z",
     re.IGNORECASE,
@@ -85,8 +85,9 @@ def answer(text: str) -> bool | None:
     says yes or no, and not both; without one, the last yes or no that stands as an answer ("Thus, yes.");
     else None. Of what replies to the question: not of a thought in `<think>`, nor of a question asked next.
 
-    "Not yes" is no. No answer is a yes or no that is negated otherwise ("neither yes nor no"), asked ("yes?"),
-    doubted ("if the answer is yes"), one of two ("yes or no"), a "no" that counts ("no one", "no doubt", "No. 1").
+    "Not yes" is no. No answer is a yes or no that is negated otherwise ("neither yes nor no"), asked
+    ("yes?"), doubted ("if the answer is yes"), one of two ("yes or no"), nor a "no" that counts ("no one",
+    "no doubt", "No. 1").
     """
     for reply in replies(text):
         plain = _EITHER.sub(" ", _DRESS.sub("", _BOXED.sub("\ue000", reply)))
