@@ -1,16 +1,16 @@
 """Which number a GSM8K completion answers with, by five rules: how often they agree, and where they do not.
 
-    python benchmarks/gsm8k_rules.py make completions.jsonl       # the embedded model writes; goes on if interrupted
+    python benchmarks/gsm8k_rules.py make completions.jsonl       # the embedded model writes; resumed
     python benchmarks/gsm8k_rules.py compare completions.jsonl    # needs dola[lm-eval] for math-verify
 
 The completions are 400: a hundred in each of four forms, since a rule is as good as the form it is read in:
 `released` (the released script's eight examples, "The answer is 18."), `hashes` (two of the training file's
-solutions as they are, "#### 18"), `boxed` (the chat template, told to box the answer) and `chat` (the chat template
-and the question alone). Greedy, vanilla, `--limit` in each form, 128 tokens at most.
+solutions as they are, "#### 18"), `boxed` (the chat template, told to box the answer) and `chat` (the chat
+template and the question alone). Greedy, vanilla, `--limit` in each form, 128 tokens at most.
 
-The two filters of lm-evaluation-harness are written anew from its task's settings: of a text up to "Question:",
-"strict-match" takes the number behind the first "#### ", "flexible-extract" the last thing of digits, points,
-commas and dollars; texts are then compared without commas, dollars and a last full stop.
+The two filters of lm-evaluation-harness are written anew from its task's settings: of a text up to
+"Question:", "strict-match" takes the number behind the first "#### ", "flexible-extract" the last thing of
+digits, points, commas and dollars; texts are then compared without commas, dollars and a last full stop.
 """
 
 import argparse

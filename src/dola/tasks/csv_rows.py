@@ -65,7 +65,7 @@ class Table:
             count = self.columns.count(column)
             if count != 1:
                 found = ", ".join(repr(name) for name in self.columns[:20])
-                alike = [name for name in self.columns if name.lower() == column.lower() != name]
+                alike = [name for name in self.columns if name != column and name.lower() == column.lower()]
                 what = "there is no such column" if count == 0 else f"the header names it {count} times"
                 if alike and not count:
                     what += f" (the header spells it {alike[0]!r}: write {column!r})"
