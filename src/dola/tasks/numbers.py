@@ -19,6 +19,7 @@ _CURRENCY = r"(?:[A-Z]{0,3}[$€£¥₹₩]|(?:USD|EUR|GBP|INR|Rs\.?)(?![A-Za-z]
 # A minus between two numbers is a subtraction, and a hyphen after a letter is one.
 _SIGN = (
     rf"(?P<sign>(?<![\w)\]%])(?:[{MINUS}](?:{_CURRENCY}[ ]?)?|{_CURRENCY}[ ]?[{MINUS}])"
+    rf"|(?<![\w)\]%])(?P<apart>[{MINUS}][ ])"
     rf"|\b(?P<word>negative|minus)[ ](?:{_CURRENCY}[ ]?)?)?"
 )
 # No number has more groups than that, and what is no group is looked at once for each number.
@@ -40,6 +41,8 @@ _BEFORE_SIGN = re.compile(
     r"(?:\A|[:=≈(,;*$\n]|\b(?:is|are|was|be|equals?|to|of|by|at|about|exactly|answer|gets?|becomes))\s*\Z",
     re.IGNORECASE,
 )
+# "It is - 5", but "10 - 5" and a list's "- 5".
+_BEFORE_SIGN_APART = re.compile(r"(?:[=≈:]|\b(?:is|be|was|equals?))[ $]*\Z", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,9 @@ def plain(value: Decimal) -> str:
 
 
 def _is_sign(match: re.Match[str]) -> bool:
+    if match["apart"]:
+        start = match.start()
+        return _BEFORE_SIGN_APART.search(match.string[max(0, start - 12) : start]) is not None
     word = match["word"]
     return word is None or word.lower() == "negative" or is_sign(match.string, match.start())
 
