@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dola.cli.asking import EndpointOptions
+from dola.cli.asking import EndpointOptions, judge_config
 from dola.cli.loading import quiet_host, tell
 from dola.cli.options import PlacementOptions, option_group
 from dola.judges.card import KINDS, Kind
-from dola.judges.settings import JudgeConfig, read_config
+from dola.judges.settings import JudgeConfig
 
 if TYPE_CHECKING:
     from dola.runs.judging import Judge
@@ -62,7 +62,12 @@ judge_options = option_group(
 again_options = option_group(
     "again",
     AgainOptions,
-    click.option("--ask-malformed-again", is_flag=True, help="Ask again where a verdict made no sense."),
+    click.option(
+        "--ask-malformed-again",
+        "--retry-failed",
+        is_flag=True,
+        help="Ask again where a verdict made no sense, or the request was refused.",
+    ),
     click.option("--overwrite", is_flag=True, help="Forget all verdicts, and ask (and pay) for them again."),
 )
 
@@ -105,7 +110,7 @@ def judges_of(
                 progress=tell,
             )
         if remote_name:
-            return EndpointJudge(kind, remote_name, endpoint.settings(config, keyless=keyless))
+            return EndpointJudge(kind, remote_name, endpoint.settings(config, keyless=keyless), tell)
         raise click.UsageError(
             f'no {kind} judge: expected "gpt_{kind}" in --gpt3-config, --{kind}-model for one at an endpoint,'
             f" or --local-{kind} for one on this machine"
@@ -123,7 +128,7 @@ def judges_of_config(path: Path | None) -> Judges:
         JudgeError: no key.
         MissingExtraError: the client is not installed.
     """
-    config = read_config(path) if path else JudgeConfig()
+    config = judge_config(path)
     placing = PlacementOptions("auto", None, "1", 27, trust_remote_code=False)
     judges = judges_of(JudgeOptions(path), config, EndpointOptions(), placing)
     judges.prepare()

@@ -11,7 +11,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dola.cli.asking import EndpointOptions, asking, endpoint_options, tell_calls, tell_estimate, written
+from dola.cli.asking import (
+    EndpointOptions,
+    asking,
+    endpoint_options,
+    judge_config,
+    tell_calls,
+    tell_estimate,
+    written,
+)
 from dola.cli.judge_options import (
     AgainOptions,
     JudgeOptions,
@@ -22,7 +30,6 @@ from dola.cli.judge_options import (
 )
 from dola.cli.options import PlacementOptions, placement_options
 from dola.judges.card import KINDS
-from dola.judges.settings import JudgeConfig, read_config
 from dola.judges.truthful import METRICS, TITLES
 from dola.runs.answers import Answers, read_answers
 from dola.runs.results import check_writable, write_result
@@ -79,7 +86,7 @@ def tfqa(
     answers = read_answers(given)
     if debug:
         answers = answers.first(_DEBUG_ROWS)
-    config = read_config(who.gpt3_config) if who.gpt3_config else JudgeConfig()
+    config = judge_config(who.gpt3_config)
     judges = judges_of(who, config, endpoint, placing, keyless=dry_run)
     if dry_run:
         _tell_what_it_takes(given, answers, judges, again)

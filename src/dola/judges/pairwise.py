@@ -21,7 +21,8 @@ BOTH: tuple[Order, ...] = ("ab", "ba")
 
 @dataclass(frozen=True)
 class Match:
-    """Two answers to one turn of a question, and the prompt that they are judged with."""
+    """Two answers to one turn of a question, and the prompt that they are judged with; `longest`: the tokens
+    that the judge's reply may have, where that is not left to the prompt."""
 
     question: Question
     prompt: PairPrompt
@@ -29,6 +30,7 @@ class Match:
     a: Answer
     b: Answer
     reference: Answer | None = None
+    longest: int | None = None
 
     def messages(self, order: Order) -> tuple[Message, ...]:
         """What the judge is shown.
@@ -83,7 +85,8 @@ def matches_for(
 
     Args:
         first_n: of the questions; None: all.
-        temperature, max_tokens: in place of the prompts' own.
+        temperature: in place of the prompts' own.
+        max_tokens: that a reply may have, thought included.
 
     Raises:
         DataError: answers missing, or to other questions; a prompt that is missing or cannot be filled.
@@ -97,9 +100,8 @@ def matches_for(
             asked = replace(
                 prompt,
                 temperature=prompt.temperature if temperature is None else temperature,
-                max_tokens=max_tokens or prompt.max_tokens,
             )
-            match = Match(question, asked, prompts.form, a[question], b[question], reference)
+            match = Match(question, asked, prompts.form, a[question], b[question], reference, max_tokens)
             match.messages("ab")  # a template that cannot be filled is said before anything is paid for
             found.append(match)
     return tuple(found)

@@ -42,6 +42,11 @@ class Tally:
     p: float
 
     @property
+    def judged(self) -> bool:
+        """Whether there is any verdict to make a figure of."""
+        return self.outcomes["malformed"] < self.matches
+
+    @property
     def matches(self) -> int:
         return sum(self.outcomes.values())
 
@@ -70,6 +75,7 @@ class PairSummary:
         categories: in the questions' order.
         places: how many verdicts went to the answer shown first, and so on.
         otherwise: how many verdicts FastChat's own rule reads differently.
+        cut: how many of the malformed replies were cut before their end.
     """
 
     overall: Tally
@@ -77,19 +83,21 @@ class PairSummary:
     places: dict[str, int]
     otherwise: int
     scores: Scores | None
+    cut: int = 0
 
     def as_json(self) -> dict[str, Any]:
         return {
             "overall": _tally_json(self.overall),
             "categories": {name: _tally_json(tally) for name, tally in self.categories.items()},
             "places": self.places,
+            "cut": self.cut,
             "read_otherwise_by_fastchat": self.otherwise,
             "scores": None if self.scores is None else asdict(self.scores),
         }
 
 
-def summarise_pairs(results: Sequence[JudgedMatch], *, seed: int) -> PairSummary:
-    """All figures of a review; `seed` is the bootstrap's.
+def summarise_pairs(results: Sequence[JudgedMatch], *, seed: int, cut: int = 0) -> PairSummary:
+    """All figures of a review; `seed` is the bootstrap's, `cut` how many replies were cut before their end.
 
     Raises:
         ValueError: nothing was judged.
@@ -107,6 +115,7 @@ def summarise_pairs(results: Sequence[JudgedMatch], *, seed: int) -> PairSummary
         places={place or "malformed": places[place] for place in PLACES},
         otherwise=sum(verdict.winner != verdict.released for verdict in verdicts),
         scores=_scores(results, seed),
+        cut=cut,
     )
 
 
@@ -126,7 +135,11 @@ def findings(summary: PairSummary, labels: tuple[str, str]) -> list[str]:
     if summary.places["malformed"]:
         lines.append(
             f"{summary.places['malformed']} of {replies} replies hold no verdict that can be read: they are"
-            " kept and count for neither; --ask-malformed-again asks for them again."
+            " kept and count for neither; --retry-failed asks for them again."
+        )
+    if summary.cut:
+        lines.append(
+            f"{summary.cut} of these were cut before their end: --max-tokens gives the judge more room."
         )
     if summary.otherwise:
         lines.append(f"FastChat's own rule reads {summary.otherwise} of {replies} replies otherwise.")
@@ -184,4 +197,5 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _tally_json(tally: Tally) -> dict[str, Any]:
-    return {"matches": tally.matches, **asdict(tally)}
+    nothing: dict[str, Any] = {} if tally.judged else {"win_rate": None, "p": None}
+    return {"matches": tally.matches, **asdict(tally), **nothing}
