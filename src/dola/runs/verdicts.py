@@ -178,9 +178,9 @@ class _Asking:
         self._kept = 0
         self._hope = Hope(readable)
         asked_now = {one.key for one in left}
-        judges = {(one.judge, one.model) for one in left}
+        judges = {_who(one) for one in left}
         for key, verdict in verdicts.done.items():
-            if key not in asked_now and (verdict.judge, verdict.model) in judges:
+            if key not in asked_now and _who(verdict) in judges:
                 self._hope.count(verdict)
 
     def refuse_hopeless(self) -> None:
@@ -254,6 +254,11 @@ class _Asking:
         kept = f"{self._kept} of {len(self._left)} verdicts are kept in {self._verdicts.path}"
         goes_on = "" if isinstance(error, _Hopeless) else ": the same command goes on from there"
         return JudgeError(f"{error}. {kept}{goes_on}")
+
+
+def _who(one: Asked | Verdict) -> tuple[str, str]:
+    """Where a judge is and which model it is, without the settings that it is asked with."""
+    return one.judge.partition(",")[0], one.model
 
 
 class Hope:
