@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,10 +23,11 @@ from dola.cli.loading import load_for, tell
 from dola.cli.options import NOT_NEGATIVE, ModelOptions, PlacementOptions, option_group, placement_options
 from dola.cli.pair_table import show
 from dola.cli.scoring_options import DEFAULT_SEED
+from dola.errors import DataError
 from dola.judges.dialect import ROOM_TO_THINK
-from dola.judges.pair_files import Answers, labels_of, read_answers, read_questions
+from dola.judges.pair_files import Answers, Id, Question, labels_of, read_answers, read_questions
 from dola.judges.pair_prompts import Form, PairPrompts, read_prompts
-from dola.judges.pairwise import BOTH, JudgedMatch, Match, matches_for
+from dola.judges.pairwise import BOTH, JudgedMatch, Match, failed_answers, matches_for
 from dola.runs.results import check_writable, write_result, write_text
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class AskingOptions:
     temperature: float | None
     max_tokens: int | None
     ask_malformed_again: bool
+    compare_failed: bool
     overwrite: bool
 
 
@@ -127,6 +130,11 @@ asking_options = option_group(
         is_flag=True,
         help="Ask again where no verdict could be read, or the request was refused.",
     ),
+    click.option(
+        "--compare-failed",
+        is_flag=True,
+        help="Compare answers that are an error ($ERROR$), empty or cut, too; they are left out otherwise.",
+    ),
     click.option("--overwrite", is_flag=True, help="Forget all verdicts, and ask (and pay) for them again."),
 )
 
@@ -172,24 +180,29 @@ def pairwise(
     """
     from dola.runs.pairwise import Review
     from dola.runs.pairwise_result import pairwise_json
-    from dola.runs.pairwise_summary import findings, summarise_pairs
+    from dola.runs.pairwise_summary import findings, not_compared, summarise_pairs
 
     a, b = (read_answers(path) for path in files.answer_file)
+    questions = read_questions(_question_file(files.question_file))
+    failed = {} if who.compare_failed else failed_answers(questions, a, b, first_n=files.first_n)
     review = Review(
-        _matches(files, who, a, b),
+        _compared(_matches(files, who, questions, a, b), failed),
         BOTH[:1] if who.one_order else BOTH,
         _judge(who, endpoint, placing, seed, keyless=dry_run),
     )
     if dry_run:
+        for line in not_compared(failed):
+            click.echo(line)
         _tell_what_it_takes(review, output_path, who)
         return
     summary_path = output_path.with_name(f"{output_path.stem}.summary.json")
     for path in (output_path, summary_path):
         check_writable(path, inputs=_read(files))
     labels = labels_of(a, b)
+    review.judge.prepare()
     results, cut = _run(review, output_path, labels, who)
     summary = summarise_pairs(results, seed=seed, cut=cut)
-    found = findings(summary, labels)
+    found = [*findings(summary, labels), *not_compared(failed)]
     write_result(summary_path, pairwise_json(review, results, summary, found, labels, (a, b), seed=seed))
     show(summary, found, labels)
     written(output_path, summary_path)
@@ -236,9 +249,27 @@ def _prompts(files: PairFiles) -> PairPrompts:
     return prompts
 
 
-def _matches(files: PairFiles, who: AskingOptions, a: Answers, b: Answers) -> tuple[Match, ...]:
+def _compared(matches: tuple[Match, ...], failed: Mapping[Id, str]) -> tuple[Match, ...]:
+    """The matches of answers that are some.
+
+    Raises:
+        DataError: there are none.
+    """
+    compared = tuple(match for match in matches if match.question.id not in failed)
+    if not compared:
+        told = "; ".join(f"question_id {key!r} ({what})" for key, what in list(failed.items())[:3])
+        raise DataError(
+            "there is nothing to compare: every pair has an answer that is an error, empty or cut, as"
+            f" {told}; --compare-failed compares them all the same"
+        )
+    return compared
+
+
+def _matches(
+    files: PairFiles, who: AskingOptions, questions: Sequence[Question], a: Answers, b: Answers
+) -> tuple[Match, ...]:
     return matches_for(
-        read_questions(_question_file(files.question_file)),
+        questions,
         a,
         b,
         _prompts(files),
@@ -275,7 +306,12 @@ def _judge(
         who.local_judge,
     )
     return LocalChat(
-        who.local_judge, placing.placement, lambda: load_for(model, ()), seed, placing.trust_remote_code
+        who.local_judge,
+        placing.placement,
+        lambda: load_for(model, ()),
+        seed,
+        placing.trust_remote_code,
+        progress=tell,
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from dola.judges.pair_files import Answer, Answers, Question, check_same_questions
+from dola.judges.pair_files import Answer, Answers, Id, Question, check_same_questions
 from dola.judges.pair_prompts import Form, Message, PairPrompt, PairPrompts
 from dola.judges.pair_verdicts import MALFORMED, Outcome, Verdict, outcome_for_a, read_reply
 
@@ -81,7 +81,7 @@ def matches_for(
     temperature: float | None = None,
     max_tokens: int | None = None,
 ) -> tuple[Match, ...]:
-    """All that is to be judged, in the questions' order; one of several turns for each of two.
+    """All that is to be judged, in the questions' order; of several turns the form says how many matches.
 
     Args:
         first_n: of the questions; None: all.
@@ -105,6 +105,26 @@ def matches_for(
             match.messages("ab")  # a template that cannot be filled is said before anything is paid for
             found.append(match)
     return tuple(found)
+
+
+def failed_answers(
+    questions: Sequence[Question], a: Answers, b: Answers, *, first_n: int | None = None
+) -> dict[Id, str]:
+    """The questions to which an answer is none (an error, empty, or cut), each with what it is.
+
+    Raises:
+        DataError: answers missing, or to other questions.
+    """
+    for answers in (a, b):
+        check_same_questions(questions, answers, first_n=first_n)
+    found: dict[Id, str] = {}
+    for question in questions[:first_n]:
+        told = [
+            f"{answers.path.name}: {failure}" for answers in (a, b) if (failure := answers[question].failure)
+        ]
+        if told:
+            found[question.id] = ", ".join(told)
+    return found
 
 
 def judged(match: Match, replies: Mapping[Order, str | None]) -> JudgedMatch:

@@ -41,6 +41,11 @@ class MalformedReply(Exception):
         self.text = text
 
 
+def ended(reason: Any) -> bool:
+    """Whether a text came to its end, by its `finish_reason`; a server that gives none is believed."""
+    return str("" if reason is None else reason).strip().lower() in _ENDED
+
+
 @dataclass(frozen=True)
 class CutShort:
     """Why a reply is not whole."""
@@ -90,7 +95,7 @@ def chat_text(reply: Any, raw: str) -> str:
     if not isinstance(choice, dict) or not isinstance(message, dict):
         raise MalformedReply("a chat completion with text", raw)
     reason = choice.get("finish_reason")
-    if str("" if reason is None else reason).strip().lower() not in _ENDED:
+    if not ended(reason):
         cut = CutShort(str(reason)[:40])
         raise MalformedReply("a whole reply", cut.told if text else f"{cut.told} {raw}", text=text or None)
     if not text:

@@ -59,6 +59,9 @@ class ChatJudge(Protocol):
     def name(self) -> str:
         """As it was given."""
 
+    def prepare(self) -> None:
+        """See what it is, before anything is recorded of it. May use the network."""
+
     def asked(self, call: ChatCall) -> Asked:
         """What is recorded of a call. Uses no network."""
 
@@ -87,6 +90,12 @@ class EndpointChat:
     name: str
     settings: EndpointSettings
     tell: Callable[[str], None] = lambda _: None
+
+    def prepare(self) -> None:
+        """See that the client is installed; the first request tells the rest."""
+        from dola.judges.bounded_http import check_installed
+
+        check_installed()
 
     def asked(self, call: ChatCall) -> Asked:
         return Asked(f"chat at {self.settings.address}, {call.manner}", self.name, call.text)
@@ -131,6 +140,13 @@ class LocalChat:
     load: Callable[[], LanguageModel]
     seed: int = 0
     trust_remote_code: bool = False
+    progress: Callable[[str], None] = lambda _: None
+
+    def prepare(self) -> None:
+        """Fetch the configuration: which commit a hub id stands for is not known before."""
+        from dola.models.loading import find_source, load_depth
+
+        load_depth(find_source(self.name, progress=self.progress), trust_remote_code=self.trust_remote_code)
 
     def asked(self, call: ChatCall) -> Asked:
         return Asked(f"local chat, {call.manner}, seed {self.seed}", self._identity, call.text)
