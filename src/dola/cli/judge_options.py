@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,12 +10,15 @@ from typing import TYPE_CHECKING
 import click
 
 from dola.cli.asking import EndpointOptions, judge_config
-from dola.cli.loading import quiet_host, tell
-from dola.cli.options import PlacementOptions, option_group
+from dola.cli.loading import load_for, quiet_host, tell
+from dola.cli.options import ModelOptions, PlacementOptions, option_group
 from dola.judges.card import KINDS, Kind
-from dola.judges.settings import JudgeConfig
+from dola.judges.dialect import ROOM_TO_THINK
+from dola.judges.settings import EndpointSettings, JudgeConfig
 
 if TYPE_CHECKING:
+    from dola.judges.chat_truth import References
+    from dola.runs.answers import Answers
     from dola.runs.judging import Judge
     from dola.runs.rating import Judges
 
@@ -28,6 +32,11 @@ class JudgeOptions:
     info_model: str | None = None
     local_truth: str | None = None
     local_info: str | None = None
+    judge: str = "completion"
+    judge_model: str | None = None
+    max_tokens: int | None = None
+    data_path: Path | None = None
+    data_version: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,26 @@ judge_options = option_group(
         type=click.Path(path_type=Path),
         help='The released config: {"gpt_truth": MODEL, "gpt_info": MODEL, "api_key": KEY}, "base_url" too.',
     ),
+    click.option(
+        "--judge",
+        type=click.Choice(["completion", "chat"]),
+        default="completion",
+        show_default=True,
+        help="A fine-tuned completion model that is asked for one token, or a chat model that is shown the"
+        " benchmark's reference answers.",
+    ),
+    click.option("--judge-model", metavar="MODEL", help="With --judge chat: the endpoint's chat model."),
+    click.option(
+        "--max-tokens",
+        type=click.IntRange(min=1),
+        help=f"With --judge chat: of a reply with its thought.  [default: {ROOM_TO_THINK} at an endpoint]",
+    ),
+    click.option(
+        "--data-path",
+        type=click.Path(path_type=Path),
+        help="With --judge chat: TruthfulQA.csv, or its folder.  [default: fetched]",
+    ),
+    click.option("--data-version", help="Of that file: paper or 2025.  [default: paper]"),
     click.option("--truth-model", metavar="MODEL", help="The endpoint's truth judge, where no config says."),
     click.option("--info-model", metavar="MODEL", help="And its judge of information."),
     click.option(
@@ -78,6 +107,7 @@ def judges_of(
     endpoint: EndpointOptions,
     placing: PlacementOptions,
     *,
+    references: Mapping[str, References] | None = None,
     keyless: bool = False,
 ) -> Judges:
     """The judges that the options name; a model on this machine goes before one at an endpoint, which a dry
@@ -95,11 +125,24 @@ def judges_of(
         "info": who.info_model or config.gpt_info,
     }
 
+    def settings() -> EndpointSettings:
+        return endpoint.settings(config, keyless=keyless)
+
     def judge(kind: Kind) -> Judge:
         # torch comes with the local judges: not before it is known that there is something to judge.
         from dola.runs.judging import EndpointJudge, LocalModelJudge
 
         named, remote_name = local[kind], remote[kind]
+        if who.judge == "chat":
+            return _chat_judge(
+                kind,
+                named,
+                remote_name or who.judge_model,
+                settings,
+                placing,
+                references or {},
+                who.max_tokens,
+            )
         if named:
             quiet_host()
             return LocalModelJudge(
@@ -110,13 +153,68 @@ def judges_of(
                 progress=tell,
             )
         if remote_name:
-            return EndpointJudge(kind, remote_name, endpoint.settings(config, keyless=keyless), tell)
+            return EndpointJudge(kind, remote_name, settings(), tell)
         raise click.UsageError(
             f'no {kind} judge: expected "gpt_{kind}" in --gpt3-config, --{kind}-model for one at an endpoint,'
             f" or --local-{kind} for one on this machine"
         )
 
     return Judges(*(judge(kind) for kind in KINDS))
+
+
+def read_references_for(answers: Answers, who: JudgeOptions) -> dict[str, References]:
+    """The reference answers that a chat judge is shown; none for another judge.
+
+    Raises:
+        DataError: malformed data, or a question that it lacks.
+    """
+    if who.judge != "chat":
+        return {}
+    from dola.runs.chat_rating import read_references
+
+    return read_references(answers.questions, who.data_path, version=who.data_version)
+
+
+def _chat_judge(
+    kind: Kind,
+    local: str | None,
+    remote: str | None,
+    settings: Callable[[], EndpointSettings],
+    placing: PlacementOptions,
+    references: Mapping[str, References],
+    longest: int | None,
+) -> Judge:
+    """
+    Raises:
+        UsageError: no chat model is named.
+    """
+    from dola.runs.chat_judges import EndpointChat, LocalChat
+    from dola.runs.chat_rating import ChatTruthJudge
+
+    if local:
+        quiet_host()
+        model = ModelOptions(
+            placing.device,
+            placing.dtype,
+            placing.num_gpus,
+            placing.max_gpu_memory,
+            placing.trust_remote_code,
+            local,
+        )
+        chat = LocalChat(
+            local,
+            placing.placement,
+            lambda: load_for(model, ()),
+            trust_remote_code=placing.trust_remote_code,
+            progress=tell,
+        )
+        return ChatTruthJudge(kind, chat, references, longest)
+    if remote is None:
+        raise click.UsageError(
+            f"no chat model to judge {kind}: expected --judge-model, or --{kind}-model, for one at an"
+            f" endpoint, or --local-{kind} for one on this machine"
+        )
+    return ChatTruthJudge(kind, EndpointChat(remote, settings(), tell), references, longest)
 
 
 def judges_of_config(path: Path | None) -> Judges:

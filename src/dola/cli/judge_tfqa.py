@@ -27,6 +27,7 @@ from dola.cli.judge_options import (
     judge_options,
     judges_of,
     judges_of_config,
+    read_references_for,
 )
 from dola.cli.options import PlacementOptions, placement_options
 from dola.judges.card import KINDS
@@ -74,6 +75,7 @@ def tfqa(
     \b
     dola judge tfqa out.json --gpt3-config gpt3.config.json
     dola judge tfqa out.json --base-url http://localhost:8000/v1 --truth-model T --info-model I
+    dola judge tfqa out.json --judge chat --judge-model gpt-4o
     dola judge tfqa out.json --local-truth allenai/truthfulqa-truth-judge-llama2-7B \\
                              --local-info allenai/truthfulqa-info-judge-llama2-7B
 
@@ -87,7 +89,8 @@ def tfqa(
     if debug:
         answers = answers.first(_DEBUG_ROWS)
     config = judge_config(who.gpt3_config)
-    judges = judges_of(who, config, endpoint, placing, keyless=dry_run)
+    references = read_references_for(answers, who)
+    judges = judges_of(who, config, endpoint, placing, references=references, keyless=dry_run)
     if dry_run:
         _tell_what_it_takes(given, answers, judges, again)
         return
@@ -115,7 +118,7 @@ def _tell_what_it_takes(path: Path, answers: Answers, judges: Judges, again: Aga
         judge = judges.of(kind)
         everything = missing(answers, judge, {})
         left = missing(answers, judge, done, ask_malformed_again=again.ask_malformed_again)
-        tell_calls(f"{kind} ({judge.name})", left, len(everything), max_reply=1)
+        tell_calls(f"{kind} ({judge.name})", left, len(everything), max_reply=judge.longest_reply)
     tell_estimate()
 
 

@@ -30,6 +30,10 @@ class Judge(Protocol):
     def name(self) -> str:
         """As it was given."""
 
+    @property
+    def longest_reply(self) -> int:
+        """How many tokens a reply has at most."""
+
     def prepare(self) -> None:
         """Refuse what can be refused before anything is asked. May use the network."""
 
@@ -52,6 +56,8 @@ class EndpointJudge:
     name: str
     settings: EndpointSettings
     tell: Callable[[str], None] = lambda _: None
+
+    longest_reply = 1
 
     def prepare(self) -> None:
         """See that the client is installed; the first request tells the rest."""
@@ -93,6 +99,8 @@ class LocalModelJudge:
     placement: Placement
     trust_remote_code: bool = False
     progress: Callable[[str], None] = lambda _: None
+
+    longest_reply = 1
 
     def prepare(self) -> None:
         """Fetch the configuration: what a hub id stands for is not known before."""

@@ -169,6 +169,6 @@ def _unanswering(judge: Judge, given: Sequence[Sequence[Verdict]]) -> list[str]:
         return []
     finding = (
         f"{aside} of {len(replies)} replies of the {judge.kind} judge {judge.name} have neither yes nor no"
-        " among the likeliest tokens, and count as no: is it a judge that is asked in this form?"
+        " for a verdict, and count as no: is it a judge that is asked in this form?"
     )
     return [finding]
