@@ -56,6 +56,8 @@ class JudgeServer:
         self.chat: Callable[[list[dict[str, str]]], str] = lambda messages: "The answer is 42."
         # Where it gives something, that is sent, whatever else was scripted.
         self.raw: Callable[[Received], Raw | None] = lambda received: None
+        # Where it gives something, that is met, as by `misbehave`.
+        self.fails: Callable[[Received], str | None] = lambda received: None
         self.requests: list[Received] = []
         self.uploaded: list[bytes] = []
         self.jobs: dict[str, dict[str, Any]] = {}
@@ -198,6 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         received = Received(self.command, self.path, headers, body)
         how = self.judge._arrived(received)
+        how = self.judge.fails(received) or how
         try:
             time.sleep(self.judge.delay)
             self._reply(how, received)

@@ -91,6 +91,38 @@ def test_a_category_without_any_verdict_has_no_figure(files: Path, server: Judge
     assert "no verdict" in told(run(files, server))
 
 
+@pytest.mark.parametrize("how", ["500", "slow:3", "cut"])
+def test_an_item_at_which_the_server_always_fails_is_its_own_where_others_succeed_after_it(
+    files: Path, server: JudgeServer, how: str
+) -> None:
+    server.fails = lambda received: how if shown(received.body["messages"])[0] == 2 else None
+    settings = ("--timeout", "1", "--max-retries", "1", "--concurrency", "2")
+    _, summary = reviewed(files, server, *settings)
+    assert summary["overall"]["outcomes"]["malformed"] == 1
+    assert summary["overall"]["outcomes"]["win"] == QUESTIONS - 1
+    assert server.count() == 2 * QUESTIONS + 2
+
+
+def test_a_server_that_fails_from_some_time_on_stops_the_run_and_nothing_is_kept_of_that(
+    files: Path, server: JudgeServer
+) -> None:
+    server.fails = lambda received: "500" if server.count() > 6 else None
+    result = run(files, server, "--max-retries", "0", "--concurrency", "1")
+    assert result.exit_code == 2
+    assert "answered 500" in result.output
+    assert len(records(files)) == 6
+    server.fails = lambda received: None
+    assert reviewed(files, server)[1]["overall"]["outcomes"]["win"] == QUESTIONS
+    assert server.count() == 2 * QUESTIONS + 6
+
+
+def test_what_a_terminal_would_obey_is_not_shown(files: Path, server: JudgeServer) -> None:
+    server.raw = lambda received: Raw(401, {"error": {"message": "\x1b[2J\x07away\r\n\u202e"}})
+    output = run(files, server).output
+    assert "away" in output
+    assert not {"\x1b", "\x07", "\u202e"} & set(output)
+
+
 # Cut replies, and thoughts.
 
 

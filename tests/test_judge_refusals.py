@@ -76,6 +76,8 @@ NO_WARMTH = openai(
         ),
         (400, openai("`temperature` is deprecated for this model."), "temperature"),
         (422, tgi("Input validation error: `temperature` must be strictly positive"), "temperature"),
+        (400, openai("invalid temperature: only 1 is allowed for this model"), "temperature"),
+        (400, openai("property 'max_tokens' is unsupported"), "max_tokens"),
         (422, fastapi("temperature", "Extra inputs are not permitted"), "temperature"),
         (
             400,
@@ -159,6 +161,9 @@ def test_what_is_too_long_or_filtered_is_one_item_s_in_every_server_s_words(stat
         (400, '[["', "unsure"),
         (400, openai("What is said of the question: is temperature a number?"), "unsure"),
         (400, openai("Unknown parameter", param="messages[0].name", code="unknown_parameter"), "form"),
+        (400, openai("Bad value", param="top_p"), "form"),
+        (400, openai("Bad value", param="messages[0].content"), "unsure"),
+        (500, openai("Internal error"), "failing"),
         (401, openai("Incorrect API key"), "form"),
         (402, openai("Insufficient credits"), "form"),
         (404, openai("The model does not exist"), "form"),

@@ -28,6 +28,8 @@ OPENAI_ADDRESS = "https://api.openai.com/v1"
 # Under this name a response carries what is wrong with its body.
 _FAULT = "dola_fault"
 _PIECE = 2**16
+# The HTTP library's errors of a connection that was there.
+_AFTER_CONNECTING = frozenset({"ReadTimeout", "ReadError", "RemoteProtocolError"})
 # What the client must not read again: the body is decompressed, and whole.
 _SPENT_HEADERS = ("content-encoding", "content-length", "transfer-encoding")
 # The variables that say how the network is reached, which the client reads by itself.
@@ -86,13 +88,23 @@ def network_variables() -> list[str]:
     return [name for name in dict.fromkeys(names) if os.environ.get(name)]
 
 
-def connection_advice(error: BaseException) -> str:
-    """What to do about an endpoint that is not reached, by what lies below the client's own error."""
+def was_reached(error: BaseException) -> bool:
+    """Whether the server took the request, and then gave no reply, or broke it off."""
+    return any(type(each).__name__ in _AFTER_CONNECTING for each in _below(error))
+
+
+def _below(error: BaseException) -> list[BaseException]:
+    """An error and what caused it."""
     below, seen = [error], {id(error)}
     while (cause := below[-1].__cause__ or below[-1].__context__) is not None and id(cause) not in seen:
         below.append(cause)
         seen.add(id(cause))
-    told = " ".join(f"{type(each).__name__} {each}" for each in below).lower()
+    return below
+
+
+def connection_advice(error: BaseException) -> str:
+    """What to do about an endpoint that is not reached, by what lies below the client's own error."""
+    told = " ".join(f"{type(each).__name__} {each}" for each in _below(error)).lower()
     set_here = network_variables()
     if "certificate" in told or "ssl" in told:
         named = [name for name in set_here if name.upper().startswith("SSL")] or ["SSL_CERT_FILE"]

@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from dola.errors import JudgeError
-from dola.judges.bounded_http import bounded_client, check_installed, connection_advice, fault_of
+from dola.judges.bounded_http import (
+    bounded_client,
+    check_installed,
+    connection_advice,
+    fault_of,
+    was_reached,
+)
 from dola.judges.dialect import ChatSettings, Dialect
 from dola.judges.refusals import Parameter, RequestRefused, refusal
 from dola.judges.replies import KEPT, TOLD, MalformedReply, as_text, chat_text, parsed, top_logprobs
@@ -200,10 +206,11 @@ class Endpoint:
             return MalformedReply("JSON", self.settings.hide(error.response.text))
         where = self.settings.address
         if not isinstance(error, APIStatusError):
-            return JudgeError(
+            told = (
                 f"{where}: {self.settings.hide(str(error)).rstrip('.')} after {self.settings.max_retries}"
                 f" retries: {connection_advice(error)}"
             )
+            return RequestRefused(told, 0, "failing") if was_reached(error) else JudgeError(told)
         status = error.status_code
         if 300 <= status < 400:
             location = urlsplit(error.response.headers.get("location", ""))

@@ -20,8 +20,9 @@ from typing import Any, Literal
 
 from dola.errors import JudgeError
 
-# "item": this request's content; "form": how all requests are made, or who makes them; "unsure": either.
-Concern = Literal["item", "form", "unsure"]
+# "item": this request's content; "form": how all requests are made, or who makes them; "unsure": either;
+# "failing": the server fails at it after all retries, which may be for this request or for all that follow.
+Concern = Literal["item", "form", "unsure", "failing"]
 # What can be asked otherwise, or not at all.
 Parameter = Literal["max_tokens", "temperature", "system"]
 
@@ -69,13 +70,15 @@ _SYSTEM_ROLE = _any(
 _REFUSED = _any(
     r"(?:un|not |n't )(?:supported?|permitted|allowed|recogni[sz]ed|known|expected|accepted|available)",
     r"extra (?:input|field)|forbidden|deprecated|removed|does not support|only the default|strictly positive",
-    r"must be|should be|invalid|cannot|incompatible|use '?max_completion",
+    r"must be|should be|only|invalid|cannot|incompatible|use '?max_completion",
 )
 _NAMED: dict[str, Parameter] = {
     "max_completion_tokens": "max_tokens",
     "max_tokens": "max_tokens",
     "temperature": "temperature",
 }
+# The parameters that hold what is asked: a refusal of theirs may be one item's.
+_CONTENT = ("messages", "prompt", "input")
 _UNSUPPORTED = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter"})
 
 
@@ -118,7 +121,7 @@ class Refusal:
 def refusal(status: int, body: str) -> Refusal:
     """What an answer of this status, with this body, is about."""
     found = _innermost(_parsed(body))
-    said = _message(found) or " ".join(body.split()) or "nothing"
+    said = _printable(_message(found) or body) or "nothing"
     codes = _codes(found)
     told = " ".join([said, *codes])
     if status == 413 or (status in (400, 422, 429, 500) and _TOO_LONG.search(told)):
@@ -128,11 +131,18 @@ def refusal(status: int, body: str) -> Refusal:
     if status in (400, 422, 500) and _SYSTEM_ROLE.search(said):
         return Refusal(said, "form", "system")
     if status not in (400, 422):
-        return Refusal(said, "form")
+        return Refusal(said, "failing" if status == 500 else "form")
     if _TOO_MUCH_ASKED.search(said):
         return Refusal(said, "form", "max_tokens", too_much=True)
-    parameter = _parameter(_error(found).get("param"), said)
-    return Refusal(said, "form" if parameter or _UNSUPPORTED & set(codes) else "unsure", parameter)
+    param = str(_error(found).get("param") or "")
+    parameter = _parameter(param, said)
+    by_name = bool(param) and not param.startswith(_CONTENT)
+    return Refusal(said, "form" if parameter or by_name or _UNSUPPORTED & set(codes) else "unsure", parameter)
+
+
+def _printable(text: str) -> str:
+    """In one line, and nothing in it that a terminal would obey."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _parsed(body: str) -> dict[str, Any]:
@@ -188,10 +198,11 @@ def _mentions_reply(said: str) -> bool:
     return re.search(rf"in the completion|{_LENGTH}|(?:output|completion) tokens", said) is not None
 
 
-def _parameter(param: Any, said: str) -> Parameter | None:
+def _parameter(param: str, said: str) -> Parameter | None:
     """Which of our parameters is refused."""
-    if isinstance(param, str) and param:
+    if param:
         return _NAMED.get(param)
+    said = said.lower()
     # The one that is named first: a remedy names another ("use 'max_completion_tokens' instead").
     places = {said.find(name): parameter for name, parameter in _NAMED.items() if name in said}
     return places[min(places)] if places and _REFUSED.search(said) else None

@@ -148,7 +148,8 @@ def findings(summary: PairSummary, labels: tuple[str, str]) -> list[str]:
         )
     if summary.cut:
         lines.append(
-            f"{summary.cut} of these were cut before their end: --max-tokens gives the judge more room."
+            f"{summary.cut} of these were cut before their end: where for their length, --max-tokens gives"
+            " the judge more room."
         )
     if summary.otherwise:
         lines.append(f"FastChat's own rule reads {summary.otherwise} of {replies} replies otherwise.")

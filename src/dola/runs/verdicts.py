@@ -142,8 +142,9 @@ async def ask_all(
 
     Once the judge fails for good nothing more is asked, but what is under way is waited for and kept. A
     single request that is refused for its content is a verdict without sense; one that is refused for no
-    reason that is known is so where others succeed, and otherwise nothing is kept of it. Ten replies without
-    sense and no other are a failure too, those of earlier runs included.
+    reason that is known, or at which the server fails time and again, is so where others succeed after it,
+    and otherwise nothing is kept of it. Ten replies without sense and no other are a failure too, those of
+    earlier runs included.
 
     Args:
         ask: gives the reply as JSON, or raises `MalformedReply` or `JudgeError`.
@@ -212,8 +213,11 @@ class _Asking:
         for error in self._failures:
             if not isinstance(error, JudgeError):
                 raise error
-        if not self._failures and self._unexplained and not self._hope.sensible:
-            self._failures.append(self._unexplained[0][1])
+        # Nothing has succeeded since: it may be the server that fails, or the form that is refused.
+        open_still = [
+            error for _, error in self._unexplained if error.concerns == "failing" or not self._hope.sensible
+        ]
+        self._failures += open_still[: not self._failures]
         if self._failures:
             raise self._stopped(self._failures[0])
         self._explain()
@@ -226,7 +230,7 @@ class _Asking:
         except RequestRefused as error:
             if error.concerns == "item":
                 verdict = Verdict.of(one, malformed=str(error))
-            elif error.concerns == "unsure":
+            elif error.concerns in ("unsure", "failing"):
                 self._unexplained.append((one, error))
                 if len(self._unexplained) >= _HOPELESS:
                     raise
