@@ -37,6 +37,13 @@ class JudgeOptions:
     max_tokens: int | None = None
     data_path: Path | None = None
     data_version: str | None = None
+    similarity: bool = False
+
+    @property
+    def named(self) -> bool:
+        """Whether any judge is."""
+        names = (self.gpt3_config, self.judge_model, self.truth_model, self.info_model)
+        return any((*names, self.local_truth, self.local_info))
 
 
 @dataclass(frozen=True)
@@ -72,9 +79,14 @@ judge_options = option_group(
     click.option(
         "--data-path",
         type=click.Path(path_type=Path),
-        help="With --judge chat: TruthfulQA.csv, or its folder.  [default: fetched]",
+        help="With --judge chat or --similarity: TruthfulQA.csv, or its folder.  [default: fetched]",
     ),
     click.option("--data-version", help="Of that file: paper or 2025.  [default: paper]"),
+    click.option(
+        "--similarity",
+        is_flag=True,
+        help="BLEU and ROUGE against the reference answers, as in lm-evaluation-harness; needs no judge.",
+    ),
     click.option("--truth-model", metavar="MODEL", help="The endpoint's truth judge, where no config says."),
     click.option("--info-model", metavar="MODEL", help="And its judge of information."),
     click.option(
@@ -163,12 +175,12 @@ def judges_of(
 
 
 def read_references_for(answers: Answers, who: JudgeOptions) -> dict[str, References]:
-    """The reference answers that a chat judge is shown; none for another judge.
+    """The reference answers, where a chat judge is shown them or likeness to them is measured.
 
     Raises:
         DataError: malformed data, or a question that it lacks.
     """
-    if who.judge != "chat":
+    if who.judge != "chat" and not who.similarity:
         return {}
     from dola.runs.chat_rating import read_references
 

@@ -29,6 +29,7 @@ from dola.cli.judge_options import (
     judges_of_config,
     read_references_for,
 )
+from dola.cli.judge_similarity import show_similarity
 from dola.cli.options import PlacementOptions, placement_options
 from dola.judges.card import KINDS
 from dola.judges.truthful import METRICS, TITLES
@@ -78,6 +79,7 @@ def tfqa(
     dola judge tfqa out.json --judge chat --judge-model gpt-4o
     dola judge tfqa out.json --local-truth allenai/truthfulqa-truth-judge-llama2-7B \\
                              --local-info allenai/truthfulqa-info-judge-llama2-7B
+    dola judge tfqa out.json --similarity
 
     The figures are added to PATH, each strategy compared with the first; the released rating file goes
     beside it, and so do the verdicts, which are kept as they arrive: nothing is paid for twice.
@@ -90,6 +92,10 @@ def tfqa(
         answers = answers.first(_DEBUG_ROWS)
     config = judge_config(who.gpt3_config)
     references = read_references_for(answers, who)
+    if who.similarity and not dry_run:
+        show_similarity(given, answers, references)
+    if who.similarity and not who.named:
+        return
     judges = judges_of(who, config, endpoint, placing, references=references, keyless=dry_run)
     if dry_run:
         _tell_what_it_takes(given, answers, judges, again)

@@ -99,7 +99,7 @@ def rate(
         found[kind] = tuple(tuple(_probability(judge, one) for one in row) for row in given[kind])
         _check_any(judge, found[kind], given[kind], verdicts.path)
     measured = _measured(answers, found)
-    summary = summarise(measured, seed=_seed(answers) if seed is None else seed)
+    summary = summarise(measured, seed=seed_of(answers) if seed is None else seed)
     malformed = sum(value is None for table in found.values() for row in table for value in row)
     findings = [*summary.findings, *_malformed_finding(malformed, answers, verdicts.path)]
     findings += [line for kind in KINDS for line in _unanswering(judges.of(kind), given[kind])]
@@ -146,7 +146,8 @@ def _measured(answers: Answers, found: Mapping[Kind, Table]) -> Measured:
     return Measured(METRICS, METRICS, tuple(rows), layers=(), examples=(), counts={})
 
 
-def _seed(answers: Answers) -> int:
+def seed_of(answers: Answers) -> int:
+    """The run's own seed, where the answers are a run's."""
     return DEFAULT_SEED if answers.result is None else int(answers.result[KEY]["settings"]["seed"])
 
 
