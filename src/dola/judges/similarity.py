@@ -2,8 +2,8 @@
 
 The figures are those of lm-evaluation-harness (`truthfulqa_gen`), which has them from TruthfulQA (Lin et al.
 2022): of each measure the likeness to the most alike true reference (`max`), that minus the likeness to the
-most alike false one (`diff`), and whether that is positive (`acc`). There `max` and `diff` are in points, here
-a hundredth of that, as all our figures.
+most alike false one (`diff`), and whether that is positive (`acc`). There `max` and `diff` are in points,
+here a hundredth of that, as all our figures.
 
 * BLEU (Papineni et al. 2002): sacrebleu's `corpus_bleu` of the one answer, `intl` tokens, smoothing `exp`.
 * ROUGE-1, -2 and -L (Lin 2004): rouge-score's F-measure, without stemming; L over lines (`rougeLsum`).
