@@ -256,6 +256,30 @@ def test_a_model_with_no_room_for_a_thought_is_asked_for_the_reply_alone(
         ask(server, max_tokens=8192)  # where the user has said so, it is not cut
 
 
+def test_of_prompts_with_no_room_for_a_thought_the_longer_are_asked_for_the_reply_at_once(
+    server: JudgeServer,
+) -> None:
+    """A context of 9,000: what is too long for a thought is found out, and not again for what is longer."""
+
+    def small(received: Received) -> Raw | None:
+        asked = received.body["max_tokens"] + len(received.body["messages"][0]["content"])
+        told = f"maximum context length is 9000 tokens, you requested {asked} (8192 in the completion)"
+        return Raw(400, vllm(told)) if asked > 9000 else None
+
+    server.raw = small
+
+    async def asked() -> None:
+        settings = EndpointSettings("sk-a-key-of-tests", server.base_url, max_retries=0, timeout=5.0)
+        async with Endpoint(settings) as endpoint:
+            for size in (2000, 3000, 100, 4000, 1500):
+                message = {"role": "user", "content": "x" * size}
+                await endpoint.chat("m", [message], max_tokens=8192, enough=1024)
+
+    asyncio.run(asked())
+    lengths = [one.body["max_tokens"] for one in server.requests]
+    assert lengths == [8192, 1024, 1024, 8192, 1024, 8192, 1024]
+
+
 def test_a_parameter_that_stays_refused_ends_in_one_error(server: JudgeServer) -> None:
     server.raw = lambda received: Raw(400, NO_LENGTH)
     with pytest.raises(RequestRefused, match="Unsupported parameter") as caught:

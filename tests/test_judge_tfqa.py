@@ -220,10 +220,39 @@ def test_yes_and_no_are_read_in_any_tokenizer_s_pieces(
     assert rating["judge_accs"] == [1, 0, 1, 0, 1, 0, 1, 0]
 
 
-def test_a_server_without_log_probabilities_is_refused_with_what_to_switch_on(
-    server: JudgeServer, released: Path
+FORMS = {
+    "llama.cpp": lambda pairs: {
+        "content": [
+            {"token": pairs[0][0], "logprob": pairs[0][1]}
+            | {"top_logprobs": [{"token": token, "logprob": logprob} for token, logprob in pairs]}
+        ]
+    },
+    "the one that was said": lambda pairs: {"tokens": [pairs[0][0]], "token_logprobs": [pairs[0][1]]},
+}
+
+
+@pytest.mark.parametrize("form", list(FORMS))
+def test_log_probabilities_are_read_in_every_server_s_form(
+    server: JudgeServer, released: Path, form: str
 ) -> None:
-    bare = {"id": "c", "choices": [{"index": 0, "text": " yes", "logprobs": None, "finish_reason": "length"}]}
+    def raw(received: Any) -> Raw:
+        given = sorted(verdict(received.body["prompt"]).items(), key=lambda pair: -pair[1])
+        choice = {"index": 0, "text": given[0][0], "logprobs": FORMS[form](given), "finish_reason": "length"}
+        return Raw(200, {"choices": [choice]})
+
+    server.raw = raw
+    assert run(released, *at(server)).exit_code == 0
+    rating = json.loads((released.parent / "answers.json.rating.json").read_text())
+    assert rating["judge_accs"] == [1, 0, 1, 0, 1, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    "logprobs", [None, {}, {"tokens": None, "top_logprobs": None}, {"tokens": [], "top_logprobs": []}]
+)
+def test_a_server_without_log_probabilities_is_refused_with_what_to_switch_on(
+    server: JudgeServer, released: Path, logprobs: Any
+) -> None:
+    bare = {"choices": [{"index": 0, "text": " yes", "logprobs": logprobs, "finish_reason": "length"}]}
     server.raw = lambda received: Raw(200, bare)
     done = run(released, *at(server))
     assert done.exit_code == 2

@@ -25,11 +25,13 @@ class ChatSettings:
     Attributes:
         max_tokens: of the reply, the thought before it included.
         enough: how many do where a model has no more; None: no fewer than `max_tokens`.
+        size: of the conversation, in characters.
     """
 
     temperature: float = 0.0
     max_tokens: int = 1024
     enough: int | None = None
+    size: int = 0
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,8 @@ class Endpoint:
         self._tell = tell
         self._told: set[str] = set()
         self._dialect = Dialect()
+        # From this many characters on a prompt leaves no room for a thought.
+        self._crowded: int | None = None
 
     def __repr__(self) -> str:
         return f"Endpoint({self.settings.address!r})"
@@ -118,7 +120,8 @@ class Endpoint:
             JudgeError: not reached, or failing after all retries.
             MalformedReply: a reply without text, or one that was cut.
         """
-        settings = ChatSettings(temperature, max_tokens, enough)
+        size = sum(len(message["content"]) for message in messages)
+        settings = ChatSettings(temperature, max_tokens, enough, size)
 
         def request(dialect: Dialect) -> _Request:
             asked: Any = dialect.request(messages, settings)
@@ -160,10 +163,10 @@ class Endpoint:
         mendable: Sequence[Parameter] = ("max_tokens", "temperature", "system"),
     ) -> tuple[Any, str]:
         """A reply as JSON and as text, asked for in the way that the refusals so far have taught."""
-        room = True
+        crowded = self._crowded is not None and settings.size >= self._crowded
         while True:
             known = self._dialect
-            dialect = known if room else replace(known, room=False)
+            dialect = replace(known, room=False) if crowded else known
             try:
                 return self._read(await self.call(request(dialect)))
             except RequestRefused as refused:
@@ -173,10 +176,14 @@ class Endpoint:
                 if learnt is None or (refused.parameter or "max_tokens") not in mendable:
                     raise
                 other, told = learnt
-                if refused.concerns == "item":  # of this prompt and its reply together: others may have room
-                    room = False
+                if refused.concerns == "item":
+                    # Of this prompt and its reply together: one that is no shorter has no room either.
+                    crowded = True
+                    self._crowded = min(
+                        settings.size, settings.size if self._crowded is None else self._crowded
+                    )
                 else:
-                    self._dialect = other
+                    self._dialect = other if refused.too_much else replace(other, room=known.room)
                 self._tell_once(told)
 
     def _read(self, response: Any) -> tuple[Any, str]:

@@ -110,9 +110,9 @@ def top_logprobs(reply: Any, raw: str) -> dict[str, float] | None:
         MalformedReply: a reply without, or with what are no log-probabilities.
     """
     choice = _first(reply, "choices")
-    if isinstance(choice, dict) and "text" in choice and choice.get("logprobs") is None:
-        return None
     logprobs = choice.get("logprobs") if isinstance(choice, dict) else None
+    if isinstance(choice, dict) and "text" in choice and not _any_in(logprobs):
+        return None
     found = _first_tokens(logprobs) if isinstance(logprobs, dict) else None
     if not isinstance(found, Mapping):
         raise MalformedReply("a completion with `top_logprobs`", raw)
@@ -123,6 +123,11 @@ def top_logprobs(reply: Any, raw: str) -> dict[str, float] | None:
     if not all(-math.inf < logprob < _ROUNDING for logprob in named.values()):
         raise MalformedReply("log-probabilities, finite and not above 0", raw)
     return named
+
+
+def _any_in(logprobs: Any) -> bool:
+    """Whether a server gives any: some leave the object there and its lists empty."""
+    return any(logprobs.values()) if isinstance(logprobs, dict) else bool(logprobs)
 
 
 def _first_tokens(logprobs: Mapping[str, Any]) -> Any:
