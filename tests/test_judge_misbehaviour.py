@@ -277,22 +277,26 @@ def test_a_body_that_cannot_be_read_fails_one_item_and_the_others_are_kept(
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("body", "why"),
     [
-        lambda: Raw(200, bomb(4096), {"Content-Encoding": "gzip"}),
-        lambda: Raw(200, itertools.repeat(b'{"choices": [' * 4096)),
-        lambda: Raw(200, itertools.repeat(b" "), pause=0.1),
-        lambda: Raw(200, itertools.chain([b'{"choices": '], itertools.repeat(b" ")), pause=0.1),
+        (lambda: Raw(200, bomb(4096), {"Content-Encoding": "gzip"}), "a body of more than 8388608 bytes"),
+        (lambda: Raw(200, itertools.repeat(b'{"choices": [' * 4096)), "a body of more than 8388608 bytes"),
+        (lambda: Raw(200, itertools.repeat(b" "), pause=0.1), "a body that was not whole in the time"),
+        (
+            lambda: Raw(200, itertools.chain([b'{"choices": '], itertools.repeat(b" ")), pause=0.1),
+            "a body that was not whole in the time",
+        ),
     ],
     ids=["bomb", "endless", "trickled", "begun and trickled"],
 )
 def test_a_body_without_an_end_fails_one_item_in_time(
-    files: Path, server: JudgeServer, body: Callable[[], Raw]
+    files: Path, server: JudgeServer, body: Callable[[], Raw], why: str
 ) -> None:
     server.raw = lambda received: body() if shown(received.body["messages"])[0] == 2 else None
     _, summary = reviewed(files, server, "--timeout", "2")
     assert summary["overall"]["outcomes"]["malformed"] == 1
     assert summary["overall"]["outcomes"]["win"] == QUESTIONS - 1
+    assert all(each["malformed"].startswith(why) for each in records(files) if each["malformed"])
     assert server.count() == 2 * QUESTIONS  # what came may have been paid for: not asked for again
 
 
