@@ -254,6 +254,8 @@ BODIES = {
     "infinite": Raw(200, b'{"choices": [{"message": {"content": 1e999}}]}'),
     "null": Raw(200, b"null"),
     "empty": Raw(200, b""),
+    "no charset": Raw(200, b"\xff\xff", {"Content-Type": "text/html; charset=nonsense"}),
+    "odd forms": Raw(200, b'{"choices": [[], {"message": []}], "error": []}'),
     "no gzip": Raw(200, b"9 4", {"Content-Encoding": "gzip"}),
     "not asked for": Raw(200, b"9 4", {"Content-Encoding": "br"}),
     "events": Raw(200, b'data: {"choices": []}\n\ndata: [DONE]\n\n', {"Content-Type": "text/event-stream"}),
@@ -349,6 +351,14 @@ def test_a_redirect_never_carries_the_key(files: Path, server: JudgeServer, stat
     assert result.exit_code == 2
     assert f"answered {status}, a redirect to '127.0.0.1'" in told(result)
     assert records(files) == []
+
+
+@pytest.mark.parametrize("location", ["http://[bad", "http://a:99999999/", "", "nonsense"])
+def test_a_redirect_to_nowhere_is_one_line(files: Path, server: JudgeServer, location: str) -> None:
+    server.raw = lambda received: Raw(302, {}, {"Location": location} if location else {})
+    result = run(files, server)
+    assert result.exit_code == 2
+    assert "answered 302, a redirect to" in told(result)
 
 
 def test_a_config_that_all_can_read_is_warned_of(files: Path, server: JudgeServer) -> None:

@@ -107,6 +107,17 @@ def test_a_chat_judge_without_a_model_or_without_references_is_refused_before_an
     assert server.count() == 0
 
 
+def test_what_the_judge_refuses_is_said_once_for_both_kinds(
+    server: JudgeServer, released: Path, data: Path
+) -> None:
+    server.chat = judge
+    refusal = {"error": {"message": "Unsupported parameter: 'max_tokens'", "code": "unsupported_parameter"}}
+    server.raw = lambda received: Raw(400, refusal) if "max_tokens" in received.body else None
+    done = run(released, *chat(server, data))
+    assert done.exit_code == 0, done.output
+    assert done.output.count("the judge refuses max_tokens, so it is asked with max_completion_tokens") == 1
+
+
 def test_a_dry_run_of_a_chat_judge_asks_nothing(server: JudgeServer, released: Path, data: Path) -> None:
     told = run(released, *chat(server, data), "--dry-run")
     assert "truth (gpt-x): 8 calls" in told.output

@@ -49,6 +49,18 @@ class EndpointOptions:
         )
 
 
+def once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """`say`, which says nothing twice: two judges may be one model."""
+    said: set[str] = set()
+
+    def said_once(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            say(line)
+
+    return said_once
+
+
 def judge_config(path: Path | None) -> JudgeConfig:
     """The config file, where one is named; said where everybody can read the key in it.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dola.cli.asking import EndpointOptions, judge_config
+from dola.cli.asking import EndpointOptions, judge_config, once
 from dola.cli.loading import load_for, quiet_host, tell
 from dola.cli.options import ModelOptions, PlacementOptions, option_group
 from dola.judges.card import KINDS, Kind
@@ -19,6 +19,7 @@ from dola.judges.settings import EndpointSettings, JudgeConfig
 if TYPE_CHECKING:
     from dola.judges.chat_truth import References
     from dola.runs.answers import Answers
+    from dola.runs.chat_judges import ChatJudge
     from dola.runs.judging import Judge
     from dola.runs.rating import Judges
 
@@ -137,24 +138,20 @@ def judges_of(
         "info": who.info_model or config.gpt_info,
     }
 
+    say = once(tell)
+
     def settings() -> EndpointSettings:
         return endpoint.settings(config, keyless=keyless)
 
     def judge(kind: Kind) -> Judge:
         # torch comes with the local judges: not before it is known that there is something to judge.
+        from dola.runs.chat_rating import ChatTruthJudge
         from dola.runs.judging import EndpointJudge, LocalModelJudge
 
         named, remote_name = local[kind], remote[kind]
         if who.judge == "chat":
-            return _chat_judge(
-                kind,
-                named,
-                remote_name or who.judge_model,
-                settings,
-                placing,
-                references or {},
-                who.max_tokens,
-            )
+            chat = _chat(kind, named, remote_name or who.judge_model, settings, placing, say)
+            return ChatTruthJudge(kind, chat, references or {}, who.max_tokens)
         if named:
             quiet_host()
             return LocalModelJudge(
@@ -165,7 +162,7 @@ def judges_of(
                 progress=tell,
             )
         if remote_name:
-            return EndpointJudge(kind, remote_name, settings(), tell)
+            return EndpointJudge(kind, remote_name, settings(), say)
         raise click.UsageError(
             f'no {kind} judge: expected "gpt_{kind}" in --gpt3-config, --{kind}-model for one at an endpoint,'
             f" or --local-{kind} for one on this machine"
@@ -187,21 +184,19 @@ def read_references_for(answers: Answers, who: JudgeOptions) -> dict[str, Refere
     return read_references(answers.questions, who.data_path, version=who.data_version)
 
 
-def _chat_judge(
+def _chat(
     kind: Kind,
     local: str | None,
     remote: str | None,
     settings: Callable[[], EndpointSettings],
     placing: PlacementOptions,
-    references: Mapping[str, References],
-    longest: int | None,
-) -> Judge:
+    say: Callable[[str], None],
+) -> ChatJudge:
     """
     Raises:
         UsageError: no chat model is named.
     """
     from dola.runs.chat_judges import EndpointChat, LocalChat
-    from dola.runs.chat_rating import ChatTruthJudge
 
     if local:
         quiet_host()
@@ -213,20 +208,19 @@ def _chat_judge(
             placing.trust_remote_code,
             local,
         )
-        chat = LocalChat(
+        return LocalChat(
             local,
             placing.placement,
             lambda: load_for(model, ()),
             trust_remote_code=placing.trust_remote_code,
             progress=tell,
         )
-        return ChatTruthJudge(kind, chat, references, longest)
     if remote is None:
         raise click.UsageError(
             f"no chat model to judge {kind}: expected --judge-model, or --{kind}-model, for one at an"
             f" endpoint, or --local-{kind} for one on this machine"
         )
-    return ChatTruthJudge(kind, EndpointChat(remote, settings(), tell), references, longest)
+    return EndpointChat(remote, settings(), say)
 
 
 def judges_of_config(path: Path | None) -> Judges:

@@ -220,8 +220,7 @@ class Endpoint:
             return RequestRefused(told, 0, "failing") if was_reached(error) else JudgeError(told)
         status = error.status_code
         if 300 <= status < 400:
-            location = urlsplit(error.response.headers.get("location", ""))
-            there = self.settings.hide(location.hostname or location.path)
+            there = self.settings.hide(_host(error.response.headers.get("location", "")))
             return RequestRefused(
                 f"{where} answered {status}, a redirect to {there!r}, which is not followed, since the key"
                 " would go with it: give that address by --base-url, if it is the judge's",
@@ -252,6 +251,15 @@ class Endpoint:
         if told not in self._told:
             self._told.add(told)
             self._tell(told)
+
+
+def _host(location: str) -> str:
+    """Where an address leads, without what may be a key in it."""
+    try:
+        found = urlsplit(location)
+        return found.hostname or found.path
+    except ValueError:
+        return "nowhere"
 
 
 def _advice(status: int) -> str:

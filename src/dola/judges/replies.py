@@ -37,7 +37,7 @@ class MalformedReply(Exception):
 
     def __init__(self, expected: str, raw: str, *, text: str | None = None) -> None:
         super().__init__(f"expected {expected}, found {raw[:TOLD]!r}")
-        self.raw = raw[:KEPT]
+        self.raw = raw[:KEPT] or "nothing"
         self.text = text
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from dola.errors import DataError
 from dola.judges.card import Kind
@@ -21,6 +21,8 @@ from dola.tasks.truthfulqa import read_truthfulqa
 class ChatTruthJudge:
     """A judge of one kind; `chat` is who replies, `references` the benchmark's by question; `longest`: the
     tokens that a reply may have with its thought."""
+
+    version: ClassVar[int] = 1
 
     kind: Kind
     chat: ChatJudge
