@@ -12,12 +12,13 @@ from click.testing import CliRunner, Result
 from sklearn.metrics import cohen_kappa_score  # the oracle
 
 from dola.cli.main import dola
+from few_resamples import few_resamples
 from judge_server import JudgeServer
 from test_judge_pairwise import better, files, reviewed, server, shown
 from test_judge_tfqa import at, result, verdict
 from test_judge_tfqa import run as rate
 
-__all__ = ["files", "result", "server"]  # fixtures
+__all__ = ["few_resamples", "files", "result", "server"]  # fixtures
 
 
 def agreement(*words: str | Path) -> Result:

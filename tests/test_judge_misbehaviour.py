@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from few_resamples import few_resamples
 from judge_server import JudgeServer, Raw, Received
 from test_judge_pairwise import QUESTIONS, SECRET, better, files, reviewed, run, server, shown
 
-__all__ = ["files", "server"]  # fixtures
+__all__ = ["few_resamples", "files", "server"]  # fixtures
 
 BARE = {"error": {"message": "Bad request", "type": "invalid_request_error"}}
 

@@ -10,10 +10,11 @@ import pytest
 
 from dola.judges.chat_truth import read_yes_or_no
 from dola.runs.results import KEY
+from few_resamples import few_resamples
 from judge_server import JudgeServer, Raw
 from test_judge_tfqa import QUESTIONS, released, result, run, server
 
-__all__ = ["released", "result", "server"]  # fixtures
+__all__ = ["few_resamples", "released", "result", "server"]  # fixtures
 
 
 @pytest.fixture

@@ -12,11 +12,12 @@ from dola.judges.pair_files import Answer
 from dola.judges.pair_verdicts import OUTCOMES
 from dola.runs.chat_judges import ChatCall, LocalChat
 from dola.runs.pairwise_summary import findings, summarise_pairs
+from few_resamples import few_resamples
 from judge_server import JudgeServer
 from test_judge_pair_verdicts import match
 from test_judge_pairwise import files, reviewed, run, server
 
-__all__ = ["files", "server"]  # fixtures
+__all__ = ["few_resamples", "files", "server"]  # fixtures
 
 
 def rows(path: Path, found: list[dict[str, Any]]) -> None:
