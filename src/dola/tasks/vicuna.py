@@ -67,8 +67,8 @@ class Vicuna:
 
     @property
     def version(self) -> int:
-        """Of the stops. 1: an answer ended at "### Human:", quoted or not; nothing ever ended one in the model's
-        own chat template, where records of before are gone on with."""
+        """Of the stops. 1: an answer ended at "### Human:", quoted or not. In the model's own chat template
+        nothing ever ended one, and records of before are gone on with."""
         return 1 if self.template is None else 2
 
     @property
