@@ -61,7 +61,7 @@ def agreement(*, judge: Path, other: Path, output_path: Path | None, seed: int) 
 
 def show(compared: Compared, findings: list[str], names: tuple[str, str]) -> None:
     """Everything that the command says."""
-    console = Console()
+    console = Console(emoji=False)
     for each in compared.agreements:
         title = f"{each.kind}: " if each.kind else ""
         console.print(Text(f"{title}{each.items} items that both have labelled", style="bold"))
@@ -70,20 +70,20 @@ def show(compared: Compared, findings: list[str], names: tuple[str, str]) -> Non
         console.print("", _confusion(each, names), "", sep="\n")
     for name, bias in zip(names, compared.biases, strict=True):
         if bias.position is not None:
-            console.print(f"{name}: {_percent(bias.position)} of winners stood first", highlight=False)
+            console.print(Text(f"{name}: {_percent(bias.position)} of winners stood first"))
         if bias.length is not None:
-            console.print(f"{name}: {_length(bias.length, compared)}", highlight=False)
+            console.print(Text(f"{name}: {_length(bias.length, compared)}"))
     for line in findings:
         console.print(f"• {line}", highlight=False, markup=False)
 
 
 def _confusion(each: Agreement, names: tuple[str, str]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column(f"{names[0]} below, {names[1]} across", overflow="fold")
+    table.add_column(Text(f"{names[0]} below, {names[1]} across"), overflow="fold")
     for label in each.labels:
-        table.add_column(label, justify="right")
+        table.add_column(Text(label), justify="right")
     for label, row in zip(each.labels, each.confusion, strict=True):
-        table.add_row(label, *map(str, row))
+        table.add_row(Text(label), *map(str, row))
     return table
 
 

@@ -51,7 +51,7 @@ def _show(summary: Summary) -> None:
         for measure in MEASURES:
             cells = [_cell(row.intervals[f"{measure}_{figure}"]) for figure in _FIGURES]
             table.add_row(Text(row.row.label if measure == MEASURES[0] else ""), measure, *cells)
-    console = Console()
+    console = Console(emoji=False)
     console.print(table, "", sep="\n")
     for line in summary.findings:
         console.print(f"• {line}", highlight=False, markup=False)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from dola.errors import DataError
+from dola.runs.cycles import no_search_for_cycles
 
 JOURNAL = 1
 # How every journal begins, of whatever version: what begins otherwise is not ours to change.
@@ -101,6 +102,7 @@ def check_ours(path: Path) -> None:
         )
 
 
+@no_search_for_cycles()
 def read_journal(
     kind: type[R], path: Path, *, check: Callable[[dict[str, Any]], None] = lambda _: None
 ) -> Found[R]:

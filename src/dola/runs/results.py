@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from dola.errors import DataError, RunError
+from dola.runs.cycles import no_search_for_cycles
 from dola.runs.measured import Measured, MeasuredRow, Speed
 from dola.runs.summary import Summary, SummaryRow
 
@@ -91,6 +92,7 @@ def measured_of(result: Mapping[str, Any]) -> Measured:
     )
 
 
+@no_search_for_cycles()
 def write_result(path: Path, result: Mapping[str, Any]) -> None:
     """Write a JSON file whole or not at all: a reader never meets half of it. What is not finite is null."""
     write_text(path, chain(_pieces(result), ["\n"]))
@@ -116,6 +118,7 @@ def write_text(path: Path, text: str | Iterable[str]) -> None:
         raise
 
 
+@no_search_for_cycles()
 def read_result(path: Path) -> dict[str, Any]:
     """A result file of `dola eval` or `dola tune`.
 
