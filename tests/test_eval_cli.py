@@ -139,9 +139,7 @@ def test_shards_joined_are_the_whole_run(tmp_path: Path) -> None:
     for ours, theirs in zip(joined["dola"]["rows"], whole["dola"]["rows"], strict=True):
         assert ours["difference"] == theirs["difference"]
         for metric in ours["measures"]:
-            # Of the random control's spread the shards give an estimate, from their own draws.
-            precision = 0.5 if ours["spread"] else 1e-12
-            assert ours["measures"][metric] == pytest.approx(theirs["measures"][metric], rel=precision)
+            assert ours["measures"][metric] == pytest.approx(theirs["measures"][metric], rel=1e-12)
 
 
 def test_a_shard_given_twice_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -118,10 +119,20 @@ def _write(result: dict[str, Any], answers: Path) -> list[Path]:
     """The answer file of every strategy; the first one's is `answers`."""
     written = []
     for row in result[KEY]["rows"]:
-        path = answer_path(answers, row["strategy"], row["label"])
-        write_answers(path, result[KEY]["strategies"][row["strategy"]]["released"])
+        place = row["strategy"]
+        path = answer_path(answers, place, row["label"])
+        lines = result[KEY]["strategies"][place]["released"]
+        made = (example["completions"][place] for example in result[KEY]["examples"])
+        write_answers(path, [_told_of_cut(*pair) for pair in zip(lines, made, strict=True)])
         written.append(path)
     return written
+
+
+def _told_of_cut(line: Mapping[str, Any], made: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The released line; of an answer that was cut for its length, the released `metadata` says so."""
+    if made["finish_reason"] != "length":
+        return line
+    return {**line, "metadata": {**line["metadata"], "finish_reason": "length"}}
 
 
 def _task(answering: AnswerOptions, model_name: str) -> Vicuna:

@@ -31,6 +31,7 @@ from dola.runs.manifest import environment
 from dola.runs.measured import Measured
 from dola.runs.results import KEY, check_writable, result_json, write_result
 from dola.runs.variants import Lineup, line_up
+from dola.runs.versions import version_of
 from dola.tasks.base import Dataset, GenerationTask
 
 
@@ -90,7 +91,7 @@ def _line_up(asked: Generating) -> tuple[Lineup, GenerationConfig]:
         model_identity=model_identity(model.model_name),
         dtype=dtype_for(model),
         strategies=tuple(str(strategy) for strategy in lineup.scored),
-        versions=tuple(strategy.version for strategy in lineup.scored),
+        versions=tuple(version_of(strategy) for strategy in lineup.scored),
         penalties=asked.decoding.penalties(lineup.scored, depth, asked.task.name, asked.preset),
         decoding=asked.decoding.settings(asked.task.name, asked.output.seed),
         selection=asked.rows.selection(asked.task.name),
@@ -106,6 +107,8 @@ def _penalties(lineup: Lineup, penalties: tuple[float, ...]) -> list[tuple[str, 
 def _generate(
     asked: Generating, plan: GenerationPlan, lineup: Lineup, records: Records[GenerationRecord]
 ) -> None:
+    if records.remark:
+        tell(records.remark)
     total, left = len(plan.examples) * len(lineup.scored), lacking(plan, records)
     if not left:
         tell(f"all {total} completions are generated already ({records.path.name})")

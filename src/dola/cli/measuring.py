@@ -24,6 +24,7 @@ from dola.runs.records import Record, Records, open_records
 from dola.runs.results import KEY, check_writable, result_json, write_result
 from dola.runs.summary import summarise
 from dola.runs.variants import Lineup, line_up
+from dola.runs.versions import version_of
 from dola.tasks.base import Dataset, Task
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _line_up(asked: Measuring) -> tuple[Lineup, RunConfig]:
         model_identity=model_identity(model.model_name),
         dtype=dtype_for(model),
         strategies=tuple(str(strategy) for strategy in lineup.scored),
-        versions=tuple(strategy.version for strategy in lineup.scored),
+        versions=tuple(version_of(strategy) for strategy in lineup.scored),
         selection=asked.rows.selection(asked.task.name),
         truncate=asked.output.truncate,
     )
@@ -123,6 +124,8 @@ def dtype_for(model: ModelOptions) -> str:
 
 
 def _score(asked: Measuring, plan: Plan, lineup: Lineup, records: Records[Record]) -> None:
+    if records.remark:
+        tell(records.remark)
     left = missing(plan, records)
     if not left:
         tell(f"all {len(plan.examples)} examples are scored already ({records.path.name})")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dola.runs.completions import GenerationRecord
+from dola.runs.cycles import no_search_for_cycles
 from dola.runs.generation_plan import GenerationPlan
 from dola.runs.layer_counts import added_layers
 from dola.runs.measured import Measured, MeasuredRow, Speed, left_out_of
@@ -49,6 +50,7 @@ def outcome_of(plan: GenerationPlan, strategy: int, done: Done) -> Outcome:
     )
 
 
+@no_search_for_cycles()
 def measure_generation(plan: GenerationPlan, lineup: Lineup, outcomes: Sequence[Outcome]) -> Measured:
     """Measure every row of the line-up on the plan's examples."""
     metrics = plan.task.metrics

@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
-from dola.judges.card import NO, YES, Kind, is_judge, judge_prompt, read_card
+from dola.judges.card import Kind, is_judge, judge_prompt, read_card
 from dola.judges.settings import EndpointSettings
-from dola.judges.truthful import probability_of_yes
+from dola.judges.truthful import yes_of_pieces
 from dola.models.placement import Placement
 from dola.runs.fingerprint import model_identity
-from dola.runs.verdicts import Asked, Verdict, Verdicts, ask_all
+from dola.runs.verdicts import Asked, Verdict, Verdicts, ask_all, in_version
 
 OnVerdict = Callable[[Verdict], None]
 
@@ -30,6 +30,15 @@ class Judge(Protocol):
     def name(self) -> str:
         """As it was given."""
 
+    @property
+    def version(self) -> int:
+        """Counted up where it comes to ask otherwise than judge, model and prompt say: nothing that an
+        earlier version was told is taken for an answer then."""
+
+    @property
+    def longest_reply(self) -> int:
+        """How many tokens a reply has at most."""
+
     def prepare(self) -> None:
         """Refuse what can be refused before anything is asked. May use the network."""
 
@@ -39,30 +48,33 @@ class Judge(Protocol):
     def answer(self, left: Sequence[Asked], verdicts: Verdicts, on_verdict: OnVerdict) -> None:
         """Ask it all of this, and keep each verdict as it comes."""
 
-    def probability(self, reply: Any) -> float:
-        """What it gives " yes", from a reply that was kept."""
-
-    def says_yes_or_no(self, reply: Any) -> bool:
-        """Whether the reply is an answer at all, as far as can be told."""
+    def probability(self, reply: Any) -> float | None:
+        """What it gives " yes", from a reply that was kept; None where the reply says neither yes nor no."""
 
 
 @dataclass(frozen=True)
 class EndpointJudge:
-    """A completion model at an endpoint, asked as the released rating asks. `name`: the endpoint's."""
+    """A completion model at an endpoint, asked as the released rating asks. `name`: the endpoint's; `tell`
+    hears how it wants to be asked."""
+
+    version: ClassVar[int] = 1
 
     kind: Kind
     name: str
     settings: EndpointSettings
+    tell: Callable[[str], None] = lambda _: None
+
+    longest_reply = 1
 
     def prepare(self) -> None:
         """See that the client is installed; the first request tells the rest."""
-        from dola.judges.endpoint import check_installed
+        from dola.judges.bounded_http import check_installed
 
         check_installed()
 
     def asked(self, question: str, answer: str) -> Asked:
         where = f"completion at {self.settings.address}"
-        return Asked(where, self.name, judge_prompt(self.kind, question, answer))
+        return Asked(in_version(where, self), self.name, judge_prompt(self.kind, question, answer))
 
     def answer(self, left: Sequence[Asked], verdicts: Verdicts, on_verdict: OnVerdict) -> None:
         if left:
@@ -71,31 +83,33 @@ class EndpointJudge:
     async def _answer(self, left: Sequence[Asked], verdicts: Verdicts, on_verdict: OnVerdict) -> None:
         from dola.judges.endpoint import Endpoint
 
-        async with Endpoint(self.settings) as endpoint:
+        async with Endpoint(self.settings, tell=self.tell) as endpoint:
             await ask_all(
                 left,
                 lambda one: endpoint.completion_logprobs(one.model, one.prompt),
                 verdicts,
                 concurrency=self.settings.concurrency,
                 on_verdict=on_verdict,
+                readable=lambda reply: self.probability(reply) is not None,
             )
 
-    def probability(self, reply: Mapping[str, float]) -> float:
-        return probability_of_yes(reply)
-
-    def says_yes_or_no(self, reply: Mapping[str, float]) -> bool:
-        return YES in reply or NO in reply
+    def probability(self, reply: Mapping[str, float]) -> float | None:
+        return yes_of_pieces(reply)
 
 
 @dataclass(frozen=True)
 class LocalModelJudge:
     """A model on this machine. Its verdicts are kept by what the weights are, not by their path."""
 
+    version: ClassVar[int] = 1
+
     kind: Kind
     name: str
     placement: Placement
     trust_remote_code: bool = False
     progress: Callable[[str], None] = lambda _: None
+
+    longest_reply = 1
 
     def prepare(self) -> None:
         """Fetch the configuration: what a hub id stands for is not known before."""
@@ -110,7 +124,7 @@ class LocalModelJudge:
         load_depth(source, trust_remote_code=self.trust_remote_code)
 
     def asked(self, question: str, answer: str) -> Asked:
-        return Asked("local", self._identity, judge_prompt(self.kind, question, answer))
+        return Asked(in_version("local", self), self._identity, judge_prompt(self.kind, question, answer))
 
     def answer(self, left: Sequence[Asked], verdicts: Verdicts, on_verdict: OnVerdict) -> None:
         if not left:
@@ -135,12 +149,8 @@ class LocalModelJudge:
             verdicts.append(verdict)
             on_verdict(verdict)
 
-    def probability(self, reply: Mapping[str, float]) -> float:
+    def probability(self, reply: Mapping[str, float]) -> float | None:
         return float(reply["probability"])
-
-    def says_yes_or_no(self, reply: Mapping[str, float]) -> bool:  # noqa: ARG002
-        """Not known: only " yes" is kept."""
-        return True
 
     @cached_property
     def _identity(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dola.runs.completions import GenerationRecord
+from dola.runs.cycles import no_search_for_cycles
 from dola.runs.layer_counts import added_layers
 from dola.runs.plan import Plan
 from dola.runs.records import Record
@@ -79,6 +80,7 @@ class Measured:
         return "generation" if self.speeds else "scoring"
 
 
+@no_search_for_cycles()
 def measure(plan: Plan, lineup: Lineup, records: Mapping[int, Record], *, seed: int) -> Measured:
     """Measure every row of the line-up, and the controls, on the plan's examples. All must have a record."""
     made = [records[example.index] for example in plan.examples]

@@ -10,7 +10,7 @@ from typing import Any
 from dola.errors import RunError
 from dola.runs.generation_measured import summarise_generation
 from dola.runs.layer_counts import added_layers
-from dola.runs.manifest import OF_A_SHARD, differences
+from dola.runs.manifest import OF_A_SHARD, SAID, differences
 from dola.runs.measured import Columns, Measured, MeasuredRow, Speed
 from dola.runs.results import KEY, measured_of, result_json
 from dola.runs.summary import Summary, summarise
@@ -39,7 +39,9 @@ def _same_run(one: Result, other: Result) -> bool:
     manifests = one[KEY]["manifest"], other[KEY]["manifest"]
     sharded = one[KEY]["settings"].get("shard") and other[KEY]["settings"].get("shard")
     labels = [[row["label"] for row in each[KEY]["rows"]] for each in (one, other)]
-    return bool(sharded) and labels[0] == labels[1] and not differences(*manifests, ignoring=OF_A_SHARD)
+    return (
+        bool(sharded) and labels[0] == labels[1] and not differences(*manifests, ignoring=OF_A_SHARD + SAID)
+    )
 
 
 def _merged(group: Sequence[tuple[Path, Result]]) -> dict[str, Any]:

@@ -14,13 +14,15 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from dola.errors import DataError, RunError
+from dola.runs.cycles import no_search_for_cycles
 from dola.runs.measured import Measured, MeasuredRow, Speed
 from dola.runs.summary import Summary, SummaryRow
 
@@ -28,6 +30,9 @@ FORMAT = 1
 KEY = "dola"
 # Judges write files with our key too.
 _KINDS = ("scoring", "generation")
+# How many of a list are made into text at once, and below which level of the file everything is.
+_PIECE = 1_000
+_DEEP = 5
 
 
 def result_json(
@@ -87,13 +92,14 @@ def measured_of(result: Mapping[str, Any]) -> Measured:
     )
 
 
+@no_search_for_cycles()
 def write_result(path: Path, result: Mapping[str, Any]) -> None:
     """Write a JSON file whole or not at all: a reader never meets half of it. What is not finite is null."""
-    write_text(path, json.dumps(_finite(result), ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, chain(_pieces(result), ["\n"]))
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+def write_text(path: Path, text: str | Iterable[str]) -> None:
+    """Write a text file, in one or in pieces, whole or not at all."""
     # With the rights that the user's umask gives, as any new file; mkstemp's are for secrets.
     umask = os.umask(0)
     os.umask(umask)
@@ -101,7 +107,7 @@ def write_text(path: Path, text: str) -> None:
     try:
         # A text out of JSON may hold half a character: its escape is what JSON takes for it.
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write(text)
+            stream.writelines([text] if isinstance(text, str) else text)
             stream.flush()
             os.fsync(stream.fileno())
         Path(name).chmod(0o666 & ~umask)
@@ -112,6 +118,7 @@ def write_text(path: Path, text: str) -> None:
         raise
 
 
+@no_search_for_cycles()
 def read_result(path: Path) -> dict[str, Any]:
     """A result file of `dola eval` or `dola tune`.
 
@@ -205,6 +212,35 @@ def _speeds(ours: Mapping[str, Any]) -> tuple[Speed, ...]:
         Speed(row["tokens"], row["timed_tokens"], row["seconds"])
         for row in (by_strategy[place] for place in range(len(ours["strategies"])))
     )
+
+
+def _pieces(value: Any, depth: int = 0) -> Iterator[str]:
+    """What `json.dumps` makes of it, a part at a time: made at once, a text of a hundred thousand examples
+    takes five times its size."""
+    if depth == _DEEP or not isinstance(value, Mapping | list | tuple) or not value:
+        yield _dumped(value)
+    elif isinstance(value, Mapping):
+        for at, (key, each) in enumerate(value.items()):
+            name = key if isinstance(key, str) else json.dumps(key)
+            yield f"{', ' if at else '{'}{json.dumps(name, ensure_ascii=False)}: "
+            yield from _pieces(each, depth + 1)
+        yield "}"
+    elif len(value) > _PIECE:
+        for at in range(0, len(value), _PIECE):
+            yield f"{', ' if at else '['}{_dumped(value[at : at + _PIECE])[1:-1]}"
+        yield "]"
+    else:
+        for at, each in enumerate(value):
+            yield ", " if at else "["
+            yield from _pieces(each, depth + 1)
+        yield "]"
+
+
+def _dumped(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError:  # what is finite need not be copied
+        return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

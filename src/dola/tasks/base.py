@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ E = TypeVar("E", bound=HasIndex)
 # By which rule an answer is read out of a completion for the released schema: a corrected one, or the
 # released script's. The figures of both are always measured.
 Extraction = Literal["own", "released"]
+
+# What ends a completion: a text, wherever it stands, or a place that a pattern finds.
+Stop = str | re.Pattern[str]
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,11 @@ class Task(Protocol[E]):
     @property
     def name(self) -> str:
         """As on the command line: `tfqa-mc`, `factor`."""
+
+    @property
+    def version(self) -> int:
+        """Counted up where the same requests come to be recorded otherwise: a run is not gone on with then.
+        How an answer is measured may change; requests, which are recorded by their content, too."""
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -112,6 +121,12 @@ class GenerationTask(Protocol[E]):
         """As on the command line: `gsm8k`, `strqa`, `tfqa`, `vicuna`."""
 
     @property
+    def version(self) -> int:
+        """Counted up where the same prompts come to other recorded completions, as by other stops, another
+        rule of when to try again (`Judged.retry`) or another prompt of a later attempt: a run is not gone on
+        with then. How an answer is read and measured may change; first prompts, recorded by content, too."""
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """The keys of `Judged.measures`, in a table's order; each in [0, 1], more is better. None (`()`) for
         a task whose completions a judge is needed for."""
@@ -121,8 +136,8 @@ class GenerationTask(Protocol[E]):
         """Those of `metrics` that are 0 or 1 for every example."""
 
     @property
-    def stop(self) -> tuple[str, ...]:
-        """The texts that end a completion."""
+    def stop(self) -> tuple[Stop, ...]:
+        """The texts, or the places, that end a completion: of ours, where a new question begins."""
 
     @property
     def chat(self) -> bool:
@@ -138,8 +153,8 @@ class GenerationTask(Protocol[E]):
     def completion(self, raw: str, text: str) -> str:
         """The completion as the output holds it.
 
-        `raw`: all that was decoded, special tokens left out, the stop text and what came with it left in.
-        `text`: the same, cut before the first stop text.
+        `raw`: all that was decoded, special tokens left out, the stop and what came with it left in.
+        `text`: the same, cut before the first stop.
         """
 
     def judge(self, example: E, raw: str, text: str) -> Judged:
@@ -169,7 +184,7 @@ def checked_scores(scores: Sequence[float], expected: int) -> list[float]:
     """
     if len(scores) != expected:
         raise ValueError(f"expected {expected} scores, one for each answer, found {len(scores)}")
-    if any(math.isnan(score) for score in scores):
+    if any(map(math.isnan, scores)):
         raise DolaError(
             "the model gave an answer a score that is not a number (NaN): "
             "half precision may have overflowed; try --dtype float32 or bfloat16"

@@ -7,8 +7,8 @@ what was published for DoLa. So every multiple-choice table has these rows, made
 
 from __future__ import annotations
 
+import math
 import random
-import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +17,9 @@ from dola.tasks.base import E, Task, mean_of
 # Per token, or whatever the length counts: about what an un-normed contrast adds, and enough for MC2 to go to
 # the longest answer alone.
 _WEIGHT = 100.0
+# Rows from this one on are drawn for a few times only: so many examples average out by themselves.
+_MANY = 3_000
+_FEW_DRAWS = 4
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def random_scores(answers: int, *, draws: int, seed: int | str) -> Iterator[tupl
     """`draws` times a score for each answer, all independent and alike."""
     generator = random.Random(seed)
     for _ in range(draws):
-        yield tuple(_WEIGHT * generator.random() for _ in range(answers))
+        yield tuple([_WEIGHT * generator.random() for _ in range(answers)])
 
 
 def controls(
@@ -67,7 +70,8 @@ def controls(
 ) -> tuple[Control, ...]:
     """The longest, the shortest and a random answer, measured as the task measures a model.
 
-    `lengths` has, for every example, the length of each of its continuations. At least 2 `draws`.
+    `lengths` has, for every example, the length of each of its continuations. At least 2 `draws`, of each row
+    of the first 3,000; of later ones 4 at most.
     """
     pairs = list(zip(examples, lengths, strict=True))
     by_length = [("longest answer", longest), ("shortest answer", shortest)]
@@ -79,15 +83,18 @@ def controls(
 
 
 def _random(task: Task[E], pairs: Sequence[tuple[E, Sequence[int]]], *, draws: int, seed: int) -> Control:
-    # By the example's own row, so that a shard or a resumed run draws for it what the whole run would.
-    drawn = [
-        [
-            task.measure(example, scores)
-            for scores in random_scores(len(ones), draws=draws, seed=f"{seed}:{example.index}")
-        ]
-        for example, ones in pairs
-    ]
-    per_example = tuple(mean_of(of_example) for of_example in drawn)
-    of_draws = [mean_of([of_example[draw] for of_example in drawn]) for draw in range(draws)]
-    spread = {key: statistics.stdev(one[key] for one in of_draws) for key in of_draws[0]}
-    return Control("random answer", per_example, spread)
+    per_example: list[dict[str, float]] = []
+    variances: dict[str, list[float]] = {}
+    for example, ones in pairs:
+        # By the example's own row, so that a shard or a resumed run draws for it what the whole run would.
+        many = draws if example.index < _MANY else min(draws, _FEW_DRAWS)
+        scores = random_scores(len(ones), draws=many, seed=f"{seed}:{example.index}")
+        drawn = [task.measure(example, each) for each in scores]
+        means = mean_of(drawn)
+        per_example.append(means)
+        for key, mean in means.items():
+            variance = math.fsum((one[key] - mean) ** 2 for one in drawn) / (many - 1)
+            variances.setdefault(key, []).append(variance)
+    # The examples' draws are independent, so the variances of what a draw gives them add: in shards as well.
+    spread = {key: math.sqrt(math.fsum(each)) / len(pairs) for key, each in variances.items()}
+    return Control("random answer", tuple(per_example), spread)

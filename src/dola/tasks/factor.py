@@ -54,6 +54,7 @@ class Factor:
     own_seam: bool = False
 
     name = "factor"
+    version = 1
     metrics = ("accuracy",)
     binary_metrics = frozenset({"accuracy"})
 

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from dola.errors import DolaError
-from dola.tasks.base import Dataset, Judged
+from dola.tasks.base import Dataset, Judged, Stop
 from dola.tasks.fetch import fetch
 from dola.tasks.json_records import Record, Records, read_json_lines
-from dola.tasks.presets import PRESETS
-from dola.tasks.released_text import without_final_stop
+from dola.tasks.released_text import without_stop_words
 from dola.tasks.sources import VICUNA
-from dola.tasks.text_files import file_in
+from dola.tasks.stops import STOPS
+from dola.tasks.text_files import file_in, unfit
 
 _FILE_NAMES = {"text": ("table_question.jsonl", "question.jsonl"), "turns": ("question.jsonl",)}
 # Names an answer by what it is, so that a resumed run gives it the name that it has already.
@@ -66,14 +66,20 @@ class Vicuna:
     binary_metrics: ClassVar[frozenset[str]] = frozenset()
 
     @property
+    def version(self) -> int:
+        """Of the stops. 1: an answer ended at "### Human:", quoted or not. In the model's own chat template
+        nothing ever ended one, and records of before are gone on with."""
+        return 1 if self.template is None else 2
+
+    @property
     def chat(self) -> bool:
         return self.template is None
 
     @property
-    def stop(self) -> tuple[str, ...]:
-        """The released script's, whatever its template. A chat template has the model's own end of a turn,
-        and an answer in it may well quote the other."""
-        return () if self.template is None else PRESETS["vicuna"].stop_words
+    def stop(self) -> tuple[Stop, ...]:
+        """Where the released script's turn of the user begins, whatever its template. A chat template has the
+        model's own end of a turn, and an answer in it may well quote the other."""
+        return () if self.template is None else STOPS["vicuna"]
 
     def load(self, data_path: Path | None = None, *, version: str | None = None) -> Dataset[Example]:
         """Read and check a question file (`--question-file`): a file, a folder that holds it, or None to
@@ -106,7 +112,10 @@ class Vicuna:
 
     def judge(self, example: Example, raw: str, text: str) -> Judged:  # noqa: ARG002 (judges compare two)
         return Judged(
-            answer=text.strip(), released=without_final_stop(raw, self.stop), measures={}, retry=False
+            answer=text.strip(),
+            released=raw.strip() if self.template is None else without_stop_words(self.name, raw, text),
+            measures={},
+            retry=False,
         )
 
     def describe(self, example: Example) -> dict[str, Any]:
@@ -159,6 +168,9 @@ def _question(record: Record) -> str:
         raise record.error(
             "turns", f"expected a list of one text, since one answer is asked for, found {len(turns)} of them"
         )
+    wrong = unfit(turns[0])
+    if wrong:
+        raise record.error("turns", wrong)
     return turns[0]
 
 
