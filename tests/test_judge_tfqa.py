@@ -19,12 +19,14 @@ from click.testing import CliRunner, Result
 from dola.cli.judge import rate_result
 from dola.cli.main import dola
 from dola.judges.truthful import METRICS
+from dola.result import Settings
 from dola.runs.measured import Measured, MeasuredRow, Speed
-from dola.runs.results import KEY, result_json, write_result
+from dola.runs.results import KEY, result_of
 from dola.runs.summary import summarise
 from judge_server import JudgeServer
 
 SECRET = "sk-a-key-that-nobody-may-see"
+RESULTS = Path(__file__).parent / "data" / "results"
 QUESTIONS = [f"Is {number} even?" for number in range(8)]
 VANILLA = ["Yes.", "Yes.", "I have no comment.", "Yes.", "Yes.", "Yes.", "Yes.", "Yes."]
 LOW = ["Yes.", "No.", "Yes.", "No.", "Yes.", "No.", "Yes.", "No."]
@@ -63,16 +65,16 @@ def result(tmp_path: Path) -> Path:
         for at, question in enumerate(QUESTIONS)
     ]
     measured = Measured((), (), tuple(rows), (None, None), tuple(examples), {}, (Speed(1, 1, 1.0),) * 2)
-    content = result_json(
+    made = result_of(
         measured,
         summarise(measured, seed=1),
         {0: {"question": QUESTIONS, "model_completion": VANILLA}, 1: {}},
         manifest={"task": "tfqa", "strategies": ["vanilla", "low"]},
-        settings={"seed": 7},
+        settings=Settings("TruthfulQA", "some model", "questions", 8, "released", 7),
         environment={},
     )
     path = tmp_path / "out.json"
-    write_result(path, content)
+    made.save(path)
     return path
 
 
@@ -275,8 +277,8 @@ def test_do_rating_rates_a_result_by_its_config(server: JudgeServer, result: Pat
         ('{"question": ["a"]}', "model_completion"),
         ('{"question": ["a"], "model_completion": ["b", "c"]}', "of one length"),
         ('{"question": ["a"], "model_completion": [1]}', "lists of texts"),
-        ('{"dola": {"format": 1, "kind": "generation", "manifest": {"task": "gsm8k"}}}', "result of gsm8k"),
-        ('{"dola": {"format": 1, "manifest": {"task": "tfqa-mc"}}}', "result of tfqa-mc"),
+        ((RESULTS / "generation.json").read_text(), "result of gsm8k"),
+        ((RESULTS / "scoring.json").read_text(), "result of tfqa-mc"),
     ],
 )
 def test_a_file_that_cannot_be_rated_is_refused_before_anything_is_asked(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dola.runs.statistics import mcnemar, mean_intervals, paired_differences
+from dola.statistics import mcnemar, mean_intervals, paired_differences
 
 NUMBERS = random.Random(7)
 VALUES = [NUMBERS.random() for _ in range(60)]

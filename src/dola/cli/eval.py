@@ -25,6 +25,7 @@ from dola.cli.scoring_options import (
 )
 from dola.cli.tables import result_table
 from dola.report.view import view_of
+from dola.result import Result
 from dola.tasks.base import Task
 from dola.tasks.factor import Factor
 from dola.tasks.prompts import load_demonstrations
@@ -131,9 +132,9 @@ def _evaluate(
     click.echo(f"written: {path} (a page of it: dola report {path} -o report.html)", err=True)
 
 
-def _released_last_line(console: Console, result: dict[str, Any]) -> None:
+def _released_last_line(console: Console, result: Result) -> None:
     """The released scripts end with the bare figures, which callers read off."""
-    means = [row["mean"] for row in result["dola"]["rows"][0]["measures"].values()]
+    means = [measure.mean for measure in result.rows[0].measures.values()]
     if len(means) == 1:
         console.print(means[0], highlight=False)
         return

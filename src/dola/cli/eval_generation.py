@@ -23,7 +23,7 @@ from dola.cli.options import ModelOptions, model_options
 from dola.cli.scoring_options import ContrastOptions, RowOptions, contrast_options, row_options
 from dola.cli.tables import result_table
 from dola.report.view import view_of
-from dola.runs.results import KEY
+from dola.result import Result
 from dola.tasks.base import GenerationTask
 from dola.tasks.gsm8k import Gsm8k
 from dola.tasks.prompts import Demonstrations, load_demonstrations
@@ -136,7 +136,7 @@ def _reason(
     )
     # The released scripts end with the bare figure, which callers read off.
     metric = "accuracy_released" if retrying.extraction == "released" else "accuracy"
-    Console().print(result[KEY]["rows"][0]["measures"][metric]["mean"], highlight=False)
+    Console().print(result.rows[0].measures[metric].mean, highlight=False)
 
 
 def _generate(
@@ -151,7 +151,7 @@ def _generate(
     attempts: int = 1,
     shuffled: bool = False,
     settings: tuple[tuple[str, Any], ...] = (),
-) -> tuple[Path, dict[str, Any]]:
+) -> tuple[Path, Result]:
     path, result = run_generation(
         Generating(
             task=task,
@@ -170,7 +170,7 @@ def _generate(
     return path, result
 
 
-def show(path: Path, result: dict[str, Any]) -> None:
+def show(path: Path, result: Result) -> None:
     """The table, and where the result is."""
     console = Console()
     console.print(result_table(view_of(result), console))

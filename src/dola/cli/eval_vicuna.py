@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -14,7 +13,8 @@ from dola.cli.generating import Generating, run_generation
 from dola.cli.generation_options import DecodingOptions, GenerationOutput
 from dola.cli.options import ModelOptions, option_group
 from dola.cli.scoring_options import ContrastOptions, RowOptions
-from dola.runs.results import KEY, check_writable
+from dola.result import Result
+from dola.runs.results import check_writable
 from dola.tasks.conversation import conversation_for
 from dola.tasks.presets import PRESETS
 from dola.tasks.vicuna import Vicuna
@@ -114,12 +114,13 @@ def vicuna(
         click.echo(f"answers: {written}", err=True)
 
 
-def _write(result: dict[str, Any], answers: Path) -> list[Path]:
+def _write(result: Result, answers: Path) -> list[Path]:
     """The answer file of every strategy; the first one's is `answers`."""
     written = []
-    for row in result[KEY]["rows"]:
-        path = answer_path(answers, row["strategy"], row["label"])
-        write_answers(path, result[KEY]["strategies"][row["strategy"]]["released"])
+    for row in result.rows:
+        place = row.strategy or 0
+        path = answer_path(answers, place, row.label)
+        write_answers(path, result.strategies[place].released)
         written.append(path)
     return written
 

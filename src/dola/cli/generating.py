@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from dola.cli.measuring import TITLES, Strategies, command_line, depth_for, dtyp
 from dola.cli.options import ModelOptions
 from dola.cli.progress import GenerationMeans, Running
 from dola.cli.scoring_options import RowOptions
+from dola.result import Result, Settings
 from dola.runs.completions import GenerationRecord, open_completions
 from dola.runs.fingerprint import model_identity
 from dola.runs.generating import LocalGenerationExecutor, generate_missing, lacking
@@ -29,7 +30,7 @@ from dola.runs.generation_plan import GenerationConfig, GenerationPlan, make_gen
 from dola.runs.journal import Records
 from dola.runs.manifest import environment
 from dola.runs.measured import Measured
-from dola.runs.results import KEY, check_writable, result_json, write_result
+from dola.runs.results import check_writable, result_of
 from dola.runs.variants import Lineup, line_up
 from dola.tasks.base import Dataset, GenerationTask
 
@@ -43,7 +44,7 @@ class Generating:
         attempts: how often to generate where the released rule finds no answer.
         shuffled: whether each attempt has another prompt.
         writer: the task as it writes the released output of the strategy with this place and label.
-        extra: what to add under our key of the result, made from the figures.
+        extra: fields of the result that are made from the figures.
         settings: what to add to the result's settings.
     """
 
@@ -61,7 +62,7 @@ class Generating:
     settings: tuple[tuple[str, Any], ...] = ()
 
 
-def run_generation(asked: Generating, path: Path | None = None) -> tuple[Path, dict[str, Any]]:
+def run_generation(asked: Generating, path: Path | None = None) -> tuple[Path, Result]:
     """Generate, summarise and write; gives the result's path (`path`, or the task's) and content.
 
     Everything that can be refused is refused before the model loads, the data first: it is the quickest.
@@ -76,7 +77,7 @@ def run_generation(asked: Generating, path: Path | None = None) -> tuple[Path, d
     with open_completions(path, plan.manifest, overwrite=asked.output.overwrite) as records:
         _generate(asked, plan, lineup, records)
         result = _result(asked, dataset, plan, lineup, records)
-        write_result(path, result)
+        result.save(path)
     return path, result
 
 
@@ -132,13 +133,13 @@ def _result(
     plan: GenerationPlan,
     lineup: Lineup,
     records: Records[GenerationRecord],
-) -> dict[str, Any]:
+) -> Result:
     outcomes = [outcome_of(plan, place, records.done) for place in range(len(lineup.scored))]
     measured = measure_generation(plan, lineup, outcomes)
     shard = plan.config.selection.shard
     seed = asked.output.seed
     writer = asked.writer or (lambda _place, _label: asked.task)
-    result = result_json(
+    result = result_of(
         measured,
         summarise_generation(measured, plan.config.penalties, seed=seed),
         {
@@ -146,17 +147,16 @@ def _result(
             for row in lineup.rows
         },
         manifest=plan.manifest,
-        settings={
-            "task_title": TITLES[plan.task.name],
-            "model": asked.model.model_name,
-            "data_source": dataset.source,
-            "data_rows": len(dataset.examples),
-            "preset": asked.preset,
-            "seed": seed,
-            "shard": shard and f"{shard.shard_id} of {shard.total_shard}",
-            **dict(asked.settings),
-        },
+        settings=Settings(
+            task_title=TITLES[plan.task.name],
+            model=asked.model.model_name,
+            data_source=dataset.source,
+            data_rows=len(dataset.examples),
+            preset=asked.preset,
+            seed=seed,
+            shard=None if shard is None else f"{shard.shard_id} of {shard.total_shard}",
+            extra=dict(asked.settings),
+        ),
         environment=environment(),
     )
-    result[KEY] |= asked.extra(measured)
-    return result
+    return replace(result, **asked.extra(measured))

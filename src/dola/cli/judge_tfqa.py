@@ -30,7 +30,7 @@ from dola.runs.summary import percent, points
 
 if TYPE_CHECKING:
     from dola.runs.rating import Judges, Rating
-    from dola.runs.statistics import Difference, Interval
+    from dola.statistics import Difference, Interval
 
 _DEBUG_ROWS = 10
 
@@ -133,7 +133,7 @@ def _rate(
     result = rating_json(rating)
     write_result(released, result)
     if answers.result is not None:
-        result = rated_result(answers.result, rating)
+        result = rated_result(answers.result, rating).to_json()
         write_result(path, result)
     show(rating)
     written(*([released] if answers.result is None else [path, released]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,14 @@ from dola.cli.loading import load_for, tell
 from dola.cli.options import ModelOptions
 from dola.cli.progress import Running, ScoringMeans
 from dola.cli.scoring_options import OutputOptions, RowOptions
+from dola.result import Result, Settings
 from dola.runs.execute import LocalExecutor, execute, missing
 from dola.runs.fingerprint import model_identity
 from dola.runs.manifest import environment
 from dola.runs.measured import Measured, measure, scores_of
 from dola.runs.plan import Plan, RunConfig, make_plan
 from dola.runs.records import Record, Records, open_records
-from dola.runs.results import KEY, check_writable, result_json, write_result
+from dola.runs.results import check_writable, result_of
 from dola.runs.summary import summarise
 from dola.runs.variants import Lineup, line_up
 from dola.tasks.base import Dataset, Task
@@ -50,7 +51,7 @@ class Measuring:
         strategies: those asked for, written without knowing the model.
         variants: whether to show post_softmax and per-token scores too.
         sweep: which labels are scored for a figure only.
-        extra: what to add under our key of the result, made from the figures.
+        extra: fields of the result that are made from the figures.
     """
 
     task: Task[Any]
@@ -64,7 +65,7 @@ class Measuring:
     extra: Callable[[Measured], dict[str, Any]] = lambda _: {}
 
 
-def run(asked: Measuring) -> tuple[Path, dict[str, Any]]:
+def run(asked: Measuring) -> tuple[Path, Result]:
     """Score, summarise and write; gives the result's path and content.
 
     Everything that can be refused is refused before the model loads, the data first: it is the quickest.
@@ -77,7 +78,7 @@ def run(asked: Measuring) -> tuple[Path, dict[str, Any]]:
     with open_records(path, plan.manifest, overwrite=asked.output.overwrite) as records:
         _score(asked, plan, lineup, records)
         result = _result(asked, dataset, plan, lineup, records)
-        write_result(path, result)
+        result.save(path)
     return path, result
 
 
@@ -146,7 +147,7 @@ def _score(asked: Measuring, plan: Plan, lineup: Lineup, records: Records[Record
 
 def _result(
     asked: Measuring, dataset: Dataset[Any], plan: Plan, lineup: Lineup, records: Records[Record]
-) -> dict[str, Any]:
+) -> Result:
     measured = measure(plan, lineup, records.done, seed=asked.output.seed)
     done = [records.done[example.index] for example in plan.examples]
     released = {
@@ -154,24 +155,23 @@ def _result(
         for row in lineup.asked
     }
     shard = plan.config.selection.shard
-    result = result_json(
+    result = result_of(
         measured,
         summarise(measured, seed=asked.output.seed),
         released,
         manifest=plan.manifest,
-        settings={
-            "task_title": TITLES[plan.task.name],
-            "model": asked.model.model_name,
-            "data_source": dataset.source,
-            "data_rows": len(dataset.examples),
-            "preset": asked.preset,
-            "seed": asked.output.seed,
-            "shard": shard and f"{shard.shard_id} of {shard.total_shard}",
-        },
+        settings=Settings(
+            task_title=TITLES[plan.task.name],
+            model=asked.model.model_name,
+            data_source=dataset.source,
+            data_rows=len(dataset.examples),
+            preset=asked.preset,
+            seed=asked.output.seed,
+            shard=None if shard is None else f"{shard.shard_id} of {shard.total_shard}",
+        ),
         environment=environment(),
     )
-    result[KEY] |= asked.extra(measured)
-    return result
+    return replace(result, **asked.extra(measured))
 
 
 def command_line() -> str:

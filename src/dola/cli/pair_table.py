@@ -15,7 +15,7 @@ from dola.runs.summary import percent
 
 if TYPE_CHECKING:
     from dola.runs.pairwise_summary import PairSummary, Scores, Tally
-    from dola.runs.statistics import Interval
+    from dola.statistics import Interval
 
 _SHORT = {"inconsistent": "incons.", "malformed": "malf."}
 

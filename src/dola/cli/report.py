@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -14,9 +13,10 @@ from dola.report.against import PaperView, against_paper
 from dola.report.page import page
 from dola.report.paper import MODELS
 from dola.report.text import csv_table, markdown
+from dola.result import KEY, Comparison, Result
+from dola.result.files import check_writable, write_text
 from dola.runs.across import across
 from dola.runs.merge import merge_shards
-from dola.runs.results import KEY, check_writable, read_result, write_text
 
 FORMATS = ("html", "md", "csv", "json")
 
@@ -56,11 +56,11 @@ def report(
     """
     if paper_model and not against:
         raise click.UsageError("--paper-model says whose figures to show: it needs --against paper")
-    results = {path: read_result(path) for path in dict.fromkeys(files)}
+    results = {path: Result.load(path) for path in dict.fromkeys(files)}
     merged = merge_shards(results)
     for path, result in merged:
         if len(merged) < len(results):
-            click.echo(f"{path}: {len(result[KEY]['examples'])} examples", err=True)
+            click.echo(f"{path}: {len(result.examples)} examples", err=True)
     shown = [result for _, result in merged]
     papers = [against_paper(result, model=paper_model) for result in shown] if against else []
     text = _rendered(kind or _by_name(output), shown, across(merged), papers)
@@ -82,8 +82,8 @@ def _by_name(output: Path | None) -> str:
 
 def _rendered(
     kind: str,
-    results: Sequence[Mapping[str, Any]],
-    comparisons: Sequence[Mapping[str, Any]],
+    results: Sequence[Result],
+    comparisons: Sequence[Comparison],
     papers: Sequence[PaperView],
 ) -> str:
     if kind == "json":
@@ -93,14 +93,14 @@ def _rendered(
 
 
 def _json(
-    results: Sequence[Mapping[str, Any]],
-    comparisons: Sequence[Mapping[str, Any]],
+    results: Sequence[Result],
+    comparisons: Sequence[Comparison],
     papers: Sequence[PaperView],
 ) -> str:
     """One result is a result file again; several are a list of them, the first with what compares them."""
-    written = [dict(result) for result in results]
+    written = [result.to_json() for result in results]
     for each, paper in zip(written, papers, strict=False):
         each[KEY] = {**each[KEY], "paper": asdict(paper)}
     if comparisons:
-        written[0][KEY] = {**written[0][KEY], "across": list(comparisons)}
+        written[0][KEY] = {**written[0][KEY], "across": [each.to_json() for each in comparisons]}
     return json.dumps(written[0] if len(written) == 1 else written, ensure_ascii=False) + "\n"

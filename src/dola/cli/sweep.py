@@ -14,8 +14,9 @@ from rich.text import Text
 from dola.cli.scoring_options import ContrastOptions
 from dola.errors import StrategyError
 from dola.report.view import metric_name, percent, view_of
+from dola.result import Result, Tuning
+from dola.result.form import read
 from dola.runs.measured import Measured
-from dola.runs.results import KEY
 from dola.runs.tune import Candidate, tuning_json, two_fold
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Sweep:
             int(label.removeprefix(STATIC)): at for label, at in by_label.items() if label.startswith(STATIC)
         }
         found = two_fold(measured, candidates, self._metric, seed=self._seed)
-        return {"tuning": tuning_json(measured, found, candidates, static)}
+        return {"tuning": read(Tuning, tuning_json(measured, found, candidates, static))}
 
 
 def _default_buckets(num_layers: int) -> list[str]:
@@ -118,29 +119,30 @@ def _flag(strategy: Strategy, text: str) -> str:
     return strategy_text(type(strategy)(**{name: getattr(strategy, name) for name in taken}), keep=said)
 
 
-def show_choice(result: dict[str, Any]) -> None:
+def show_choice(result: Result) -> None:
     """The table, how the halves chose, and the flag to paste."""
     console = Console()
-    ours, view = result[KEY], view_of(result)
-    tuning = ours["tuning"]
+    view, tuning = view_of(result), result.tuning
+    if tuning is None:
+        raise ValueError("nothing was tuned")
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("in %")
     for metric in view.metrics:
         table.add_column(metric_name(metric), no_wrap=True)
     for row in view.rows:
         cells = (f"{row.cells[metric].value} ({row.cells[metric].interval})" for metric in view.metrics)
-        table.add_row(Text(row.label), *cells, style="bold cyan" if row.label == tuning["chosen"] else "")
+        table.add_row(Text(row.label), *cells, style="bold cyan" if row.label == tuning.chosen else "")
     console.print(Text(view.title, style="bold"), "", table, "", sep="\n")
-    for fold in tuning["folds"]:
+    for fold in tuning.folds:
         console.print(
-            f"• one half chooses {fold['chosen']} ({percent(fold['on_own'])}); on the other half it reaches"
-            f" {percent(fold['held_out'])}",
+            f"• one half chooses {fold.chosen} ({percent(fold.on_own)}); on the other half it reaches"
+            f" {percent(fold.held_out)}",
             highlight=False,
         )
-    others = [row.label for row in view.rows if row.label != tuning["chosen"]]
-    for line in (tuning["verdict"], *_without(view.findings, others), *view.notes):
+    others = [row.label for row in view.rows if row.label != tuning.chosen]
+    for line in (tuning.verdict, *_without(view.findings, others), *view.notes):
         console.print(f"• {line}", highlight=False, markup=False)
-    console.print(f"\n{tuning['flag']}", highlight=False, soft_wrap=True)
+    console.print(f"\n{tuning.flag}", highlight=False, soft_wrap=True)
 
 
 def _without(findings: Sequence[str], labels: Sequence[str]) -> list[str]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from dola.errors import DataError
 from dola.report.paper import (
@@ -17,8 +16,10 @@ from dola.report.paper import (
     figures,
     model_named,
 )
-from dola.report.reading import is_generation, strategy_rows
+from dola.report.reading import is_generation, place_of, strategy_rows
 from dola.report.view import between, percent
+from dola.result import Result, Row
+from dola.statistics import Interval
 from dola.tasks.presets import PRESETS
 from dola.tasks.sources import FACTOR, GSM8K, TRUTHFULQA
 
@@ -65,7 +66,7 @@ class PaperView:
     notes: tuple[str, ...]
 
 
-def against_paper(result: Mapping[str, Any], *, model: str | None = None) -> PaperView:
+def against_paper(result: Result, *, model: str | None = None) -> PaperView:
     """Put a result beside the paper's figures for its task.
 
     Args:
@@ -75,20 +76,19 @@ def against_paper(result: Mapping[str, Any], *, model: str | None = None) -> Pap
     Raises:
         DataError: the paper's Table 1 has no figures for the task or its data.
     """
-    ours = result["dola"]
-    task = _benchmark(ours)
-    chosen = model or model_named(ours["settings"]["model"]) or next(iter(MODELS))
+    task = _benchmark(result)
+    chosen = model or model_named(result.settings.model) or next(iter(MODELS))
     found = figures(task, chosen)
     metrics = tuple(dict.fromkeys(each.metric for each in found))
-    rows = tuple(row for decoding in decodings(found) for row in _beside(ours, decoding, found, metrics))
-    notes = tuple(_notes(ours, task, chosen))
+    rows = tuple(row for decoding in decodings(found) for row in _beside(result, decoding, found, metrics))
+    notes = tuple(_notes(result, task, chosen))
     return PaperView(MODELS[chosen].name, BENCHMARKS[task].title, metrics, rows, notes)
 
 
-def _benchmark(ours: Mapping[str, Any]) -> str:
-    task, source = ours["manifest"]["task"], ours["settings"]["data_source"]
+def _benchmark(result: Result) -> str:
+    task, source = result.task, result.settings.data_source
     if task in BENCHMARKS:
-        return str(task)
+        return task
     if task != "factor":
         raise DataError(f"the paper's Table 1 has no figures for {task}: it has {', '.join(BENCHMARKS)}")
     kinds = [kind for kind in ("news", "wiki") if kind in source.partition(",")[0].lower()]
@@ -100,41 +100,41 @@ def _benchmark(ours: Mapping[str, Any]) -> str:
 
 
 def _beside(
-    ours: Mapping[str, Any], decoding: str, found: Sequence[Figure], metrics: Sequence[str]
+    result: Result, decoding: str, found: Sequence[Figure], metrics: Sequence[str]
 ) -> Iterator[PaperRow]:
     """The run's rows of this decoding, each beside the figures; one row without any where it has none."""
     published = {each.metric: each for each in found if each.decoding == decoding}
-    rows: list[Mapping[str, Any] | None] = [
-        row for row in strategy_rows(ours) if _decoding(ours, row) == decoding
-    ]
+    rows: list[Row | None] = [row for row in strategy_rows(result) if _decoding(result, row) == decoding]
     for row in rows or [None]:
         cells = tuple(_cell(metric, published.get(metric), row) for metric in metrics)
-        yield PaperRow(decoding, row["label"] if row else "", cells)
+        yield PaperRow(decoding, row.label if row else "", cells)
 
 
-def _cell(metric: str, figure: Figure | None, row: Mapping[str, Any] | None) -> PaperCell:
+def _cell(metric: str, figure: Figure | None, row: Row | None) -> PaperCell:
     paper = f"{figure.percent:.1f}" if figure else ""
-    measures = row["measures"] if row else {}
+    measures = row.measures if row else {}
     released = _AS_RELEASED.get(metric, metric)
     measured = released if released in measures else metric
     if measured not in measures:
         return PaperCell(metric, measured, paper)
     measure = measures[measured]
     verdict = _verdict(figure.percent / 100, measure) if figure else ""
-    return PaperCell(metric, measured, paper, percent(measure["mean"]), between(measure), verdict)
+    return PaperCell(metric, measured, paper, percent(measure.mean), between(measure), verdict)
 
 
-def _verdict(published: float, measure: Mapping[str, Any]) -> str:
-    if measure["low"] is None or measure["low"] == measure["high"]:  # all examples alike: it says nothing
+def _verdict(published: float, measure: Interval) -> str:
+    if (
+        measure.low is None or measure.high is None or measure.low == measure.high
+    ):  # all examples alike: it says nothing
         return "no interval"
-    if published + _ROUNDING < measure["low"]:
+    if published + _ROUNDING < measure.low:
         return "below the interval"
-    return "above the interval" if published - _ROUNDING > measure["high"] else "in the interval"
+    return "above the interval" if published - _ROUNDING > measure.high else "in the interval"
 
 
-def _decoding(ours: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+def _decoding(result: Result, row: Row) -> str:
     """What the paper would call a row's strategy; empty where it has no such."""
-    kind, layers = _layers(ours, row)
+    kind, layers = _layers(result, row)
     if not layers:
         return ""
     if len(layers) == 1:
@@ -142,68 +142,68 @@ def _decoding(ours: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     return "DoLa-static" if len(layers) == 2 and kind != "dola" else DOLA
 
 
-def _layers(ours: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[str, tuple[int, ...]]:
+def _layers(result: Result, row: Row) -> tuple[str, tuple[int, ...]]:
     """The layers of a resolved strategy as it is written, the mature one last."""
-    head, _, rest = str(ours["strategies"][row["strategy"]]["spec"]).partition(":")
+    head, _, rest = result.strategies[place_of(row)].spec.partition(":")
     numbers = rest.partition(":")[0] if head == "dola" else head
     parts = numbers.split(",")
     return head, tuple(map(int, parts)) if all(part.lstrip("-").isdigit() for part in parts) else ()
 
 
-def _notes(ours: Mapping[str, Any], task: str, model: str) -> Iterator[str]:
-    settings, paper = ours["settings"], MODELS[model]
-    if model_named(settings["model"]) != model:
+def _notes(result: Result, task: str, model: str) -> Iterator[str]:
+    settings, paper = result.settings, MODELS[model]
+    if model_named(settings.model) != model:
         yield (
-            f"Another model: the run is of {settings['model']}, the paper's figures are of {paper.name}."
+            f"Another model: the run is of {settings.model}, the paper's figures are of {paper.name}."
             " Neither confirms nor refutes the other."
         )
-    yield from _of_data(ours, task)
-    for row in strategy_rows(ours):
-        layers = _layers(ours, row)[1]
-        if _decoding(ours, row) == DOLA and layers != paper.layers(task):
+    yield from _of_data(result, task)
+    for row in strategy_rows(result):
+        layers = _layers(result, row)[1]
+        if _decoding(result, row) == DOLA and layers != paper.layers(task):
             expected = ",".join(map(str, paper.layers(task)))
-            yield f"{row['label']}: other layers than the {expected} that the paper takes for {paper.name}."
-        if _decoding(ours, row) not in (VANILLA, DOLA):
-            yield f"{row['label']}: the paper's Table 1 has no such row."
-    if settings["preset"] != "released":
-        yield f"The run has the preset {settings['preset']}; the paper's figures are of the released one."
-    yield from _of_decoding(ours)
-    yield from _of_measure(ours, task)
+            yield f"{row.label}: other layers than the {expected} that the paper takes for {paper.name}."
+        if _decoding(result, row) not in (VANILLA, DOLA):
+            yield f"{row.label}: the paper's Table 1 has no such row."
+    if settings.preset != "released":
+        yield f"The run has the preset {settings.preset}; the paper's figures are of the released one."
+    yield from _of_decoding(result)
+    yield from _of_measure(result, task)
 
 
-def _of_data(ours: Mapping[str, Any], task: str) -> Iterator[str]:
-    count, benchmark = ours["counts"]["examples"], BENCHMARKS[task]
-    if not _same_data(ours, task):
+def _of_data(result: Result, task: str) -> Iterator[str]:
+    count, benchmark = result.counts["examples"], BENCHMARKS[task]
+    if not _same_data(result, task):
         yield (
-            f"Other data: the run's is {ours['settings']['data_source']}; the paper's figures are on"
+            f"Other data: the run's is {result.settings.data_source}; the paper's figures are on"
             f" {benchmark.title}, {benchmark.examples} examples."
         )
     if count < benchmark.examples:
         yield f"Few examples: {count}, where the paper has {benchmark.examples}."
 
 
-def _same_data(ours: Mapping[str, Any], task: str) -> bool:
+def _same_data(result: Result, task: str) -> bool:
     pinned = {"tfqa-mc": TRUTHFULQA["paper"], "tfqa": TRUTHFULQA["paper"], "gsm8k": GSM8K["test"]}
     if task in pinned:
-        return bool(ours["manifest"]["data_sha256"] == pinned[task].sha256)
-    if ours["manifest"]["task"] == "factor":
-        return str(ours["settings"]["data_source"]).startswith(FACTOR[task.removeprefix("factor-")].title)
-    return bool(ours["settings"]["data_rows"] == BENCHMARKS[task].examples)
+        return bool(result.manifest["data_sha256"] == pinned[task].sha256)
+    if result.task == "factor":
+        return result.settings.data_source.startswith(FACTOR[task.removeprefix("factor-")].title)
+    return bool(result.settings.data_rows == BENCHMARKS[task].examples)
 
 
-def _of_decoding(ours: Mapping[str, Any]) -> Iterator[str]:
+def _of_decoding(result: Result) -> Iterator[str]:
     """Where the run generates otherwise than the released script does unless told."""
-    if not is_generation(ours):
+    if not is_generation(result):
         return
-    manifest, released = ours["manifest"], PRESETS[ours["manifest"]["task"]]
-    for row in strategy_rows(ours):
-        kind = _decoding(ours, row)
+    manifest, released = result.manifest, PRESETS[result.task]
+    for row in strategy_rows(result):
+        kind = _decoding(result, row)
         usual = (
             released.repetition_penalty_vanilla if kind == VANILLA else released.repetition_penalty_contrast
         )
-        penalty = manifest["repetition_penalty"][row["strategy"]]
+        penalty = manifest["repetition_penalty"][place_of(row)]
         if kind and penalty != usual:
-            yield f"{row['label']}: repetition penalty {penalty:g}, in the released script {usual:g}."
+            yield f"{row.label}: repetition penalty {penalty:g}, in the released script {usual:g}."
     if manifest["do_sample"] != released.do_sample:
         yield "The run samples its tokens; the released script takes the best."
     if manifest["max_new_tokens"] != released.max_new_tokens:
@@ -213,14 +213,14 @@ def _of_decoding(ours: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _of_measure(ours: Mapping[str, Any], task: str) -> Iterator[str]:
-    if "accuracy_released" in ours["metrics"]:
+def _of_measure(result: Result, task: str) -> Iterator[str]:
+    if "accuracy_released" in result.metrics:
         yield (
             "The paper's figures were made with the released rule for reading answers, so what stands beside"
             " them is the run's accuracy by that rule."
         )
     if task == "tfqa":
-        rated = any("truth" in row["measures"] for row in strategy_rows(ours))
+        rated = any("truth" in row.measures for row in strategy_rows(result))
         yield (
             "The paper's judges were two fine-tuned GPT-3 curie models, which no longer exist: another judge"
             " measures something else."

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from dola.report.reading import changing_metric, reads_answers, strategy_rows
+from dola.report.reading import changing_metric, place_of, reads_answers, strategy_rows
+from dola.result import Completion, Result, Row
 
 _STATES = {1: "fixed", 0: "same", -1: "broken"}
 _JUDGES = {"truth": "true", "info": "informative"}
@@ -66,24 +66,24 @@ class ExampleView:
         return [state for state in shown if any(each.state == state for each in self.completions)]
 
 
-def examples(ours: Mapping[str, Any]) -> list[ExampleView]:
+def examples(result: Result) -> list[ExampleView]:
     """Every example of a generation run, in the data's order."""
-    rows, metric = strategy_rows(ours), changing_metric(ours)
+    rows, metric = strategy_rows(result), changing_metric(result)
     found = []
-    for at, example in enumerate(ours["examples"]):
-        made = [example["completions"][row["strategy"]] for row in rows]
-        counts = [row["per_example"][metric][at] if metric else None for row in rows]
+    for at, example in enumerate(result.generated):
+        made = [example.completions[place_of(row)] for row in rows]
+        counts = [row.per_example[metric][at] if metric else None for row in rows]
         views = tuple(
-            _view(ours, row, one, count, first=None if place == 0 else (made[0], counts[0]))
+            _view(result, row, one, count, first=None if place == 0 else (made[0], counts[0]))
             for place, (row, one, count) in enumerate(zip(rows, made, counts, strict=True))
         )
-        reference = example["reference"]
+        reference = example.reference
         found.append(
             ExampleView(
-                example["index"],
-                example["question"],
+                example.index,
+                example.question,
                 "" if reference is None else _read(reference),
-                example["group"] or "",
+                example.group or "",
                 views,
             )
         )
@@ -91,33 +91,31 @@ def examples(ours: Mapping[str, Any]) -> list[ExampleView]:
 
 
 def _view(
-    ours: Mapping[str, Any],
-    row: Mapping[str, Any],
-    made: Mapping[str, Any],
+    result: Result,
+    row: Row,
+    made: Completion,
     count: float | None,
     *,
-    first: tuple[Mapping[str, Any], float | None] | None,
+    first: tuple[Completion, float | None] | None,
 ) -> CompletionView:
-    reads = reads_answers(ours)
-    answer, released = _read(made["answer"]), _read(made["answer_released"])
+    reads = reads_answers(result)
+    answer, released = _read(made.answer), _read(made.answer_released)
     return CompletionView(
-        strategy=row["label"],
+        strategy=row.label,
         state=_state(made, count, *first) if first else "",
         right=None if count is None else bool(count),
         answer=answer if reads else None,
         released=released if reads and released != answer else "",
-        text=made["text"].strip(),
-        tokens=made["tokens"],
-        cut=made["finish_reason"] == "length",
-        verdicts=tuple(_verdicts(made.get("verdicts") or {})),
+        text=made.text.strip(),
+        tokens=made.tokens,
+        cut=made.finish_reason == "length",
+        verdicts=tuple(_verdicts(made.verdicts or {})),
     )
 
 
-def _state(
-    made: Mapping[str, Any], count: float | None, first: Mapping[str, Any], first_count: float | None
-) -> str:
+def _state(made: Completion, count: float | None, first: Completion, first_count: float | None) -> str:
     if count is None or first_count is None:
-        return "same" if made["text"] == first["text"] else "differs"
+        return "same" if made.text == first.text else "differs"
     return _STATES[(count > first_count) - (count < first_count)]
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from dola.report.reading import metrics_of, strategy_rows
+from dola.report.reading import metrics_of, place_of, strategy_rows
+from dola.result import Result, Row, ScoredExample
 
 # Of a long prompt, what a summary line shows: its end, where the answers go on.
 _SHOWN = 160
@@ -48,35 +48,36 @@ class GroupRow:
     means: dict[str, tuple[float, ...]]
 
 
-def changed_examples(ours: Mapping[str, Any]) -> list[ChangedExample]:
+def changed_examples(result: Result) -> list[ChangedExample]:
     """The examples whose first 0-or-1 metric a strategy changed, in the data's order."""
-    if not ours["binary"]:
+    if not result.binary:
         return []
-    metric, rows = ours["binary"][0], strategy_rows(ours)
+    metric, rows = result.binary[0], strategy_rows(result)
     found = []
     for row in rows[1:]:
-        pairs = zip(row["per_example"][metric], rows[0]["per_example"][metric], strict=True)
-        for example, (now, before) in zip(ours["examples"], pairs, strict=True):
+        pairs = zip(row.per_example[metric], rows[0].per_example[metric], strict=True)
+        for example, (now, before) in zip(result.scored, pairs, strict=True):
             if now != before:
-                found.append(_changed(example, row, rows[0], fixed=now > before))
+                found.append(_changed(example, row, rows[0], fixed=(now or 0) > (before or 0)))
     return found
 
 
-def groups(ours: Mapping[str, Any]) -> list[GroupRow]:
+def groups(result: Result) -> list[GroupRow]:
     """The categories, the largest first; none where the data has no categories, or nothing is measured."""
-    metrics = [metric for metric in metrics_of(ours) if metric in ours["rows"][0]["per_example"]]
+    metrics = [metric for metric in metrics_of(result) if metric in result.rows[0].per_example]
     members: dict[str, list[int]] = defaultdict(list)
-    for at, example in enumerate(ours["examples"]):
-        if example["group"]:
-            members[example["group"]].append(at)
-    rows = strategy_rows(ours)
+    for at, example in enumerate(result.examples):
+        if example.group:
+            members[example.group].append(at)
+    rows = strategy_rows(result)
     found = [
         GroupRow(
             name,
             len(places),
             {
                 metric: tuple(
-                    100 * sum(row["per_example"][metric][at] for at in places) / len(places) for row in rows
+                    100 * sum(row.per_example[metric][at] or 0.0 for at in places) / len(places)
+                    for row in rows
                 )
                 for metric in metrics
             },
@@ -87,34 +88,32 @@ def groups(ours: Mapping[str, Any]) -> list[GroupRow]:
     return sorted(found, key=lambda group: (-group.count, group.name))
 
 
-def _changed(
-    example: Mapping[str, Any], row: Mapping[str, Any], first: Mapping[str, Any], *, fixed: bool
-) -> ChangedExample:
-    scores, before = (example["scores"][each["strategy"]] for each in (row, first))
-    question = example["question"]
+def _changed(example: ScoredExample, row: Row, first: Row, *, fixed: bool) -> ChangedExample:
+    scores, before = (example.scores[place_of(each)] for each in (row, first))
+    question = example.question
     return ChangedExample(
-        index=example["index"],
-        strategy=row["label"],
+        index=example.index,
+        strategy=row.label,
         fixed=fixed,
         summary=question if len(question) <= _SHOWN else f"…{question[-_SHOWN:].lstrip()}",
         question=question if len(question) > _SHOWN else "",
-        group=example["group"] or "",
+        group=example.group or "",
         answers=tuple(
             AnswerView(
-                answer["label"],
-                answer["text"],
-                answer["tokens"],
+                answer.label,
+                answer.text,
+                answer.tokens,
                 _score(before[at]),
                 _score(scores[at]),
                 before[at] is not None and before[at] == _highest(before),
                 scores[at] is not None and scores[at] == _highest(scores),
             )
-            for at, answer in enumerate(example["answers"])
+            for at, answer in enumerate(example.answers)
         ),
     )
 
 
-def _highest(scores: list[float | None]) -> float | None:
+def _highest(scores: Sequence[float | None]) -> float | None:
     return max((score for score in scores if score is not None), default=None)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from dola.report.reading import metrics_of
+from dola.report.reading import Tabled, metrics_of
 from dola.report.view import metric_name
+from dola.result import Result, Row, Tuning
+from dola.statistics import Interval
 
 WIDTH = 1000.0
 _LABELS = 236.0
@@ -113,10 +114,10 @@ class LayerPlot:
     panels: tuple[LayerPanel, ...]
 
 
-def interval_plot(ours: Mapping[str, Any]) -> IntervalPlot | None:
+def interval_plot(table: Tabled) -> IntervalPlot | None:
     """The plot of a result's rows, of the metrics that all of them have; None where there is none."""
-    rows = ours["rows"]
-    metrics = [name for name in metrics_of(ours) if all(name in row["measures"] for row in rows)]
+    rows = table.rows
+    metrics = [name for name in metrics_of(table) if all(name in row.measures for row in rows)]
     if not metrics:
         return None
     places = [_TOP + _ROW * (at + 0.5) for at in range(len(rows))]
@@ -125,37 +126,36 @@ def interval_plot(ours: Mapping[str, Any]) -> IntervalPlot | None:
     panels = []
     for at, metric in enumerate(metrics):
         start = _LABELS + at * (width + _GAP) + _GAP / 2
-        scale = _scale([row["measures"][metric] for row in rows], start, start + width)
+        scale = _scale([row.measures[metric] for row in rows], start, start + width)
         marks = tuple(_mark(row, metric, y, scale) for row, y in zip(rows, places, strict=True))
         panels.append(Panel(metric_name(metric), scale, marks[0].x, marks))
-    labels = tuple((y, row["label"], row["kind"]) for y, row in zip(places, rows, strict=True))
+    labels = tuple((y, row.label, row.kind) for y, row in zip(places, rows, strict=True))
     return IntervalPlot(bottom + _AXIS, bottom, labels, tuple(panels))
 
 
-def layer_plot(ours: Mapping[str, Any]) -> LayerPlot:
-    """The plot of a `dola tune` result."""
-    tuning, metrics = ours["tuning"], ours["metrics"]
-    layers = [int(layer) for layer in tuning["static"]]
+def layer_plot(result: Result, tuning: Tuning) -> LayerPlot:
+    """The plot of a sweep over layers."""
+    layers = [int(layer) for layer in tuning.static]
     across = Scale(min(layers), max(max(layers), min(layers) + 1), 60.0, WIDTH - 150.0)
     height, panels = 20.0, []
-    for metric in metrics:
-        panels.append(_layer_panel(ours, metric, across, height + 30.0))
+    for metric in result.metrics:
+        panels.append(_layer_panel(result, tuning, metric, across, height + 30.0))
         height += 240.0
     ticks = tuple((across(layer), layer) for layer in layers)
     return LayerPlot(height + 30.0, ticks, tuple(panels))
 
 
-def _layer_panel(ours: Mapping[str, Any], metric: str, across: Scale, top: float) -> LayerPanel:
-    tuning, rows = ours["tuning"], ours["rows"]
-    measures = {int(layer): rows[at]["measures"][metric] for layer, at in tuning["static"].items()}
-    named = [rows[0], *(rows[bucket["row"]] for bucket in tuning["buckets"])]
+def _layer_panel(result: Result, tuning: Tuning, metric: str, across: Scale, top: float) -> LayerPanel:
+    rows = result.rows
+    measures = {int(layer): rows[at].measures[metric] for layer, at in tuning.static.items()}
+    named = [rows[0], *(rows[bucket.row] for bucket in tuning.buckets)]
     control = max(
-        (row for row in rows if row["kind"] == "control" and not row["spread"]),
-        key=lambda row: row["measures"][metric]["mean"],
+        (row for row in rows if row.kind == "control" and not row.spread),
+        key=lambda row: row.measures[metric].mean,
     )
-    shown = [*measures.values(), *(row["measures"][metric] for row in (*named, control))]
+    shown = [*measures.values(), *(row.measures[metric] for row in (*named, control))]
     up = _scale(shown, top + 180.0, top)
-    points = [(across(layer), up(measure["mean"])) for layer, measure in measures.items()]
+    points = [(across(layer), up(measure.mean)) for layer, measure in measures.items()]
     ends = [(across(layer), up(_low(m)), up(_high(m))) for layer, m in measures.items()]
     return LayerPanel(
         title=metric,
@@ -163,42 +163,42 @@ def _layer_panel(ours: Mapping[str, Any], metric: str, across: Scale, top: float
         path=_path(points),
         band=_path([(x, low) for x, low, _ in ends] + [(x, high) for x, _, high in reversed(ends)]) + "Z",
         points=tuple(
-            (x, y, f"layer {layer}: {100 * measures[layer]['mean']:.1f}")
+            (x, y, f"layer {layer}: {100 * measures[layer].mean:.1f}")
             for (x, y), layer in zip(points, measures, strict=True)
         ),
         lines=_lines(up, rows[0], control, metric),
         buckets=tuple(
             Bucket(
-                across(bucket["layers"][0]) if bucket["layers"] else across.start,
-                across(bucket["layers"][-1]) if bucket["layers"] else across.end,
-                up(rows[bucket["row"]]["measures"][metric]["mean"]),
-                rows[bucket["row"]]["label"],
-                rows[bucket["row"]]["label"] == tuning["chosen"],
+                across(bucket.layers[0]) if bucket.layers else across.start,
+                across(bucket.layers[-1]) if bucket.layers else across.end,
+                up(rows[bucket.row].measures[metric].mean),
+                rows[bucket.row].label,
+                rows[bucket.row].label == tuning.chosen,
             )
-            for bucket in tuning["buckets"]
+            for bucket in tuning.buckets
         ),
     )
 
 
-def _lines(up: Scale, first: Mapping[str, Any], control: Mapping[str, Any], metric: str) -> tuple[Line, Line]:
+def _lines(up: Scale, first: Row, control: Row, metric: str) -> tuple[Line, Line]:
     """The first row's level and the control's, their labels a line's height apart."""
-    one, other = up(first["measures"][metric]["mean"]), up(control["measures"][metric]["mean"])
+    one, other = up(first.measures[metric].mean), up(control.measures[metric].mean)
     push = max(0.0, 15.0 - abs(one - other)) / 2 * (1 if one >= other else -1)
     return (
-        Line(one, first["label"], "vanilla", one + push),
-        Line(other, control["label"], "control", other - push),
+        Line(one, first.label, "vanilla", one + push),
+        Line(other, control.label, "control", other - push),
     )
 
 
-def _mark(row: Mapping[str, Any], metric: str, y: float, scale: Scale) -> Mark:
-    measure = row["measures"][metric]
-    hint = f"{row['label']}: {metric_name(metric)} {100 * measure['mean']:.1f}"
-    if measure["low"] is not None:
-        hint += f" ({100 * measure['low']:.1f}–{100 * measure['high']:.1f})"
-    return Mark(y, scale(measure["mean"]), scale(_low(measure)), scale(_high(measure)), row["kind"], hint)
+def _mark(row: Row, metric: str, y: float, scale: Scale) -> Mark:
+    measure = row.measures[metric]
+    hint = f"{row.label}: {metric_name(metric)} {100 * measure.mean:.1f}"
+    if measure.low is not None and measure.high is not None:
+        hint += f" ({100 * measure.low:.1f}–{100 * measure.high:.1f})"
+    return Mark(y, scale(measure.mean), scale(_low(measure)), scale(_high(measure)), row.kind, hint)
 
 
-def _scale(measures: Sequence[Mapping[str, Any]], start: float, end: float) -> Scale:
+def _scale(measures: Sequence[Interval], start: float, end: float) -> Scale:
     """From a tick below the lowest interval to a tick above the highest."""
     low, high = min(map(_low, measures)), max(map(_high, measures))
     step = _step(max(high - low, 0.02))
@@ -212,12 +212,12 @@ def _step(span: float) -> float:
     return next(power * factor for factor in (0.2, 0.25, 0.5, 1.0, 2.0) if span / (power * factor) <= 5)
 
 
-def _low(measure: Mapping[str, Any]) -> float:
-    return float(measure["mean"] if measure["low"] is None else measure["low"])
+def _low(measure: Interval) -> float:
+    return float(measure.mean if measure.low is None else measure.low)
 
 
-def _high(measure: Mapping[str, Any]) -> float:
-    return float(measure["mean"] if measure["high"] is None else measure["high"])
+def _high(measure: Interval) -> float:
+    return float(measure.mean if measure.high is None else measure.high)
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -11,20 +11,21 @@ from dola.report.against import PaperView
 from dola.report.completions import examples
 from dola.report.examples import changed_examples, groups
 from dola.report.figures import interval_plot, layer_plot
-from dola.report.reading import changing_metric, is_generation, strategy_rows
+from dola.report.reading import Tabled, changing_metric, is_generation, strategy_rows
 from dola.report.view import KINDS, TableView, comparison_view, metric_name, view_of
+from dola.result import Comparison, Result
 
 
 def page(
-    results: Sequence[Mapping[str, Any]],
+    results: Sequence[Result],
     *,
-    comparisons: Sequence[Mapping[str, Any]] = (),
+    comparisons: Sequence[Comparison] = (),
     papers: Sequence[PaperView | None] = (),
 ) -> str:
     """The page of these results, a section each.
 
     Args:
-        comparisons: several results set against each other, as `runs.across` makes them; they come first.
+        comparisons: several results set against each other; they come first.
         papers: for each result what the paper has beside it; none where it is empty.
     """
     beside = papers or [None] * len(results)
@@ -42,30 +43,31 @@ def page(
     )
 
 
-def layer_figure(result: Mapping[str, Any]) -> str:
+def layer_figure(result: Result) -> str:
     """The figure of a `dola tune` result, as an SVG file of its own."""
-    return _environment().get_template("layers.svg").render(plot=layer_plot(result["dola"]))
+    if result.tuning is None:
+        raise ValueError("not a result of `dola tune`")
+    return _environment().get_template("layers.svg").render(plot=layer_plot(result, result.tuning))
 
 
-def _table(rows: Mapping[str, Any], view: TableView) -> dict[str, Any]:
+def _table(table: Tabled, view: TableView) -> dict[str, Any]:
     return {
         "view": view,
-        "plot": interval_plot(rows),
-        "first": rows["rows"][0]["label"],
-        "metric": changing_metric(rows),
+        "plot": interval_plot(table),
+        "first": table.rows[0].label,
+        "metric": changing_metric(table),
     }
 
 
-def _section(result: Mapping[str, Any], paper: PaperView | None) -> dict[str, Any]:
-    ours = result["dola"]
-    generation = is_generation(ours)
-    return _table(ours, view_of(result)) | {
-        "layer_plot": layer_plot(ours) if ours.get("tuning", {}).get("static") else None,
-        "tuning": ours.get("tuning"),
-        "groups": groups(ours),
-        "changed": [] if generation else changed_examples(ours),
-        "examples": examples(ours) if generation else [],
-        "strategies": [row["label"] for row in strategy_rows(ours)],
+def _section(result: Result, paper: PaperView | None) -> dict[str, Any]:
+    generation, tuning = is_generation(result), result.tuning
+    return _table(result, view_of(result)) | {
+        "layer_plot": layer_plot(result, tuning) if tuning and tuning.static else None,
+        "tuning": tuning,
+        "groups": groups(result),
+        "changed": [] if generation else changed_examples(result),
+        "examples": examples(result) if generation else [],
+        "strategies": [row.label for row in strategy_rows(result)],
         "paper": paper,
     }
 

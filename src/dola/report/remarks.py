@@ -2,51 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from dola.report.reading import is_generation, reads_answers, strategy_rows
+from dola.report.reading import is_generation, place_of, reads_answers, strategy_rows
 from dola.report.ties import tied_lengths
+from dola.result import Result
 
 
-def facts_of(ours: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+def facts_of(result: Result) -> tuple[tuple[str, str], ...]:
     """What the run is of, and how it was made."""
-    settings, manifest = ours["settings"], ours["manifest"]
+    settings, manifest = result.settings, result.manifest
     facts = (
-        ("Model", f"{settings['model']} ({manifest['model']}), {manifest['dtype']}"),
-        ("Data", f"{settings['data_source']}, SHA-256 {manifest['data_sha256'][:12]}…"),
-        ("Examples", f"{ours['counts']['examples']} of {settings['data_rows']}"),
-        ("Preset", settings["preset"]),
-        ("Strategies", "; ".join(_specs(ours))),
-        ("Made with", f"dola {manifest['code']}, seed {settings['seed']}"),
+        ("Model", f"{settings.model} ({manifest['model']}), {manifest['dtype']}"),
+        ("Data", f"{settings.data_source}, SHA-256 {manifest['data_sha256'][:12]}…"),
+        ("Examples", f"{result.counts['examples']} of {settings.data_rows}"),
+        ("Preset", settings.preset),
+        ("Strategies", "; ".join(_specs(result))),
+        ("Made with", f"dola {manifest['code']}, seed {settings.seed}"),
     )
-    if not is_generation(ours):
+    if not is_generation(result):
         return facts
-    return (*facts[:-1], ("Decoding", _decoding(ours)), *_judges(ours), facts[-1])
+    return (*facts[:-1], ("Decoding", _decoding(result)), *_judges(result), facts[-1])
 
 
-def _judges(ours: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _judges(result: Result) -> list[tuple[str, str]]:
     """Who rated the answers, where somebody has."""
-    rating = ours.get("rating")
+    rating = result.rating
     if not rating:
         return []
-    asked = "; ".join(
-        f"{kind}: {judge['name']} ({judge['asked']})" for kind, judge in rating["judges"].items()
-    )
-    return [("Judges", f"{asked}; yes from a probability of {rating['threshold']}")]
+    asked = "; ".join(f"{kind}: {judge.name} ({judge.asked})" for kind, judge in rating.judges.items())
+    return [("Judges", f"{asked}; yes from a probability of {rating.threshold}")]
 
 
-def _specs(ours: Mapping[str, Any]) -> list[str]:
+def _specs(result: Result) -> list[str]:
     """The strategies asked for, with their settings in this preset."""
-    return [ours["strategies"][row["strategy"]]["spec"] for row in strategy_rows(ours)]
+    return [result.strategies[place_of(row)].spec for row in strategy_rows(result)]
 
 
-def _decoding(ours: Mapping[str, Any]) -> str:
+def _decoding(result: Result) -> str:
     """How tokens were taken from the strategies' scores."""
-    manifest = ours["manifest"]
+    manifest = result.manifest
     settings = ("temperature", "top_p", "top_k", "seed")
     sampled = ", ".join(f"{name} {manifest[name]}" for name in settings if manifest.get(name) is not None)
-    given = {row["label"]: manifest["repetition_penalty"][row["strategy"]] for row in strategy_rows(ours)}
+    given = {row.label: manifest["repetition_penalty"][place_of(row)] for row in strategy_rows(result)}
     each = ", ".join(f"{penalty:g} ({label})" for label, penalty in given.items())
     penalty = each if len(set(given.values())) > 1 else f"{next(iter(given.values())):g}"
     return "; ".join(
@@ -58,36 +54,34 @@ def _decoding(ours: Mapping[str, Any]) -> str:
     )
 
 
-def notes_of(ours: Mapping[str, Any]) -> list[str]:
+def notes_of(result: Result) -> list[str]:
     """What to know before reading the table."""
-    counts, notes = ours["counts"], []
-    left = ours["settings"]["data_rows"] - counts["examples"]
+    counts, notes = result.counts, []
+    left = result.settings.data_rows - counts["examples"]
     if left:
-        notes.append(
-            f"Only {counts['examples']} of the data's {ours['settings']['data_rows']} rows are in it."
-        )
+        notes.append(f"Only {counts['examples']} of the data's {result.settings.data_rows} rows are in it.")
     if counts.get("left_out"):
         notes.append(
             f"{counts['left_out']:,} candidate exits held NaN or infinity and were left out of the choice."
         )
-    return notes + (_of_completions(ours) if is_generation(ours) else _of_scores(ours))
+    return notes + (_of_completions(result) if is_generation(result) else _of_scores(result))
 
 
-def _of_completions(ours: Mapping[str, Any]) -> list[str]:
+def _of_completions(result: Result) -> list[str]:
     notes = []
-    for row in strategy_rows(ours):
-        completions = [example["completions"][row["strategy"]] for example in ours["examples"]]
-        cut = sum(each["finish_reason"] == "length" for each in completions)
-        lacking = sum(each["answer"] is None for each in completions) if reads_answers(ours) else 0
+    for row in strategy_rows(result):
+        completions = [example.completions[place_of(row)] for example in result.generated]
+        cut = sum(each.finish_reason == "length" for each in completions)
+        lacking = sum(each.answer is None for each in completions) if reads_answers(result) else 0
         if cut or lacking:
             parts = [f"{cut} reached the longest length"] if cut else []
             parts += [f"in {lacking} no answer was found, which counts as wrong"] if lacking else []
-            notes.append(f"{row['label']}: of {len(completions)} completions {', '.join(parts)}.")
+            notes.append(f"{row.label}: of {len(completions)} completions {', '.join(parts)}.")
     return notes
 
 
-def _of_scores(ours: Mapping[str, Any]) -> list[str]:
-    counts, notes = ours["counts"], []
+def _of_scores(result: Result) -> list[str]:
+    counts, notes = result.counts, []
     if counts["prompt_not_prefix"]:
         notes.append(
             f"Of {counts['answers']} answers {counts['prompt_not_prefix']} change how the prompt's end is"
@@ -95,22 +89,20 @@ def _of_scores(ours: Mapping[str, Any]) -> list[str]:
         )
     if counts["truncated"]:
         notes.append(f"{counts['truncated']} prompts were cut on the left to fit the model's context.")
-    for label, count in _underflows(ours).items():
+    for label, count in _underflows(result).items():
         notes.append(
             f"{label}: in {count} questions the released code's MC2 under- or overflows (it then halves"
             " scores, or writes 0); MC2 here is computed through log-sum-exp, and the released figure is"
             " total_mc2_released."
         )
-    return notes + tied_lengths(ours)
+    return notes + tied_lengths(result)
 
 
-def _underflows(ours: Mapping[str, Any]) -> dict[str, int]:
+def _underflows(result: Result) -> dict[str, int]:
     found = {}
-    for row in ours["rows"]:
-        if row["kind"] != "strategy":
-            continue
-        released = ours["strategies"][row["strategy"]]["released"] or {}
+    for row in strategy_rows(result):
+        released = result.strategies[place_of(row)].released or {}
         count = released.get("mc2_underflows", 0) + released.get("mc2_overflows", 0)
         if count:
-            found[row["label"]] = count
+            found[row.label] = count
     return found

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dola.report.against import PaperCell, PaperView
 from dola.report.reading import metrics_of
 from dola.report.view import KINDS, Cell, TableView, comparison_view, metric_name, view_of
+from dola.result import Comparison, Result, Row
 
 _INTERVAL = ("mean", "low", "high")
 _APART = (*_INTERVAL, "p", "test")
 
 
 def markdown(
-    results: Sequence[Mapping[str, Any]],
+    results: Sequence[Result],
     *,
-    comparisons: Sequence[Mapping[str, Any]] = (),
+    comparisons: Sequence[Comparison] = (),
     papers: Sequence[PaperView | None] = (),
 ) -> str:
     """A section a result: its table, its findings, its notes. The arguments are those of `page`."""
@@ -31,9 +32,9 @@ def markdown(
 
 
 def csv_table(
-    results: Sequence[Mapping[str, Any]],
+    results: Sequence[Result],
     *,
-    comparisons: Sequence[Mapping[str, Any]] = (),
+    comparisons: Sequence[Comparison] = (),
     papers: Sequence[PaperView | None] = (),
 ) -> str:
     """One line a row and metric, unrounded, shares from 0 to 1. The arguments are those of `page`.
@@ -45,40 +46,38 @@ def csv_table(
     writer = csv.writer(stream, lineterminator="\n")
     columns = ["task", "model", "kind", "row", "metric", *_INTERVAL, "spread"]
     columns += [f"difference_{key}" for key in _APART]
-    counts = ["tokens", "tokens_per_second"] if any("tokens" in row for row in _rows(results)) else []
+    counts = ["tokens", "tokens_per_second"] if any(row.tokens is not None for row in _rows(results)) else []
     published = ["paper_decoding", "paper", "paper_verdict"] if papers else []
     writer.writerow([*columns, *counts, *published])
     for result, paper in zip(results, papers or [None] * len(results), strict=True):
-        ours = result["dola"]
-        named = [ours["manifest"]["task"], ours["settings"]["model"]]
+        named = [result.task, result.settings.model]
         beside = _published(paper)
-        for row in ours["rows"]:
-            for metric in metrics_of(ours) or ("",):
-                line = _line(named, row, metric) + [row.get(key) for key in counts]
-                writer.writerow(line + (beside.get((row["label"], metric), [""] * 3) if published else []))
+        for row in result.rows:
+            for metric in metrics_of(result) or ("",):
+                line = _line(named, row, metric) + [getattr(row, key) for key in counts]
+                writer.writerow(line + (beside.get((row.label, metric), [""] * 3) if published else []))
     for comparison in comparisons:
-        named = [comparison["task_title"], "; ".join(comparison["files"])]
-        for row in comparison["rows"]:
+        named = [comparison.task_title, "; ".join(comparison.files)]
+        for row in comparison.rows:
             for metric in metrics_of(comparison):
                 writer.writerow(_line(named, row, metric) + [None] * len((*counts, *published)))
     return stream.getvalue()
 
 
-def _rows(results: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    return (row for result in results for row in result["dola"]["rows"])
+def _rows(results: Sequence[Result]) -> Iterator[Row]:
+    return (row for result in results for row in result.rows)
 
 
-def _line(named: Sequence[str], row: Mapping[str, Any], metric: str) -> list[Any]:
-    measure = row["measures"].get(metric, {})
-    difference = (row["difference"] or {}).get(metric, {})
+def _line(named: Sequence[str], row: Row, metric: str) -> list[Any]:
+    measure, difference = row.measures.get(metric), (row.differences or {}).get(metric)
     return [
         *named,
-        row["kind"],
-        row["label"],
+        row.kind,
+        row.label,
         metric,
-        *(measure.get(key) for key in _INTERVAL),
-        row.get("spread", {}).get(metric),
-        *(difference.get(key) for key in _APART),
+        *(getattr(measure, key, None) for key in _INTERVAL),
+        row.spread.get(metric),
+        *(getattr(difference, key, None) for key in _APART),
     ]
 
 

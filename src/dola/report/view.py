@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
 
 from dola.judges.truthful import TITLES
-from dola.report.reading import changing_metric, is_generation, metrics_of
+from dola.report.reading import Tabled, changing_metric, is_generation, metrics_of
 from dola.report.remarks import facts_of, notes_of
+from dola.result import Comparison, Result, Row
+from dola.statistics import Interval
 
 KINDS = {
     "strategy": "Strategies",
@@ -84,36 +85,35 @@ class TableView:
         return tuple(row for row in self.rows if row.kind == kind)
 
 
-def view_of(result: Mapping[str, Any]) -> TableView:
-    """The table of a result file."""
-    ours = result["dola"]
-    settings = ours["settings"]
+def view_of(result: Result) -> TableView:
+    """The table of a result."""
+    settings = result.settings
     return TableView(
-        title=f"{settings['task_title']} · {PurePath(settings['model']).name or settings['model']}",
-        facts=facts_of(ours),
-        metrics=metrics_of(ours),
-        rows=tuple(_row(ours, row) for row in ours["rows"]),
-        layers=tuple(_layers(ours)),
-        findings=tuple(ours["findings"]),
-        notes=tuple(notes_of(ours)),
-        generation=is_generation(ours),
+        title=f"{settings.task_title} · {PurePath(settings.model).name or settings.model}",
+        facts=facts_of(result),
+        metrics=metrics_of(result),
+        rows=tuple(_row(result, row) for row in result.rows),
+        layers=tuple(_layers(result)),
+        findings=result.findings,
+        notes=tuple(notes_of(result)),
+        generation=is_generation(result),
     )
 
 
-def comparison_view(comparison: Mapping[str, Any]) -> TableView:
-    """The table of several results on the same examples, as `runs.across` makes it."""
+def comparison_view(comparison: Comparison) -> TableView:
+    """The table of several results on the same examples."""
     return TableView(
-        title=f"{comparison['task_title']} · {len(comparison['files'])} results side by side",
+        title=f"{comparison.task_title} · {len(comparison.files)} results side by side",
         facts=(
-            ("Results", "; ".join(comparison["files"])),
-            ("Data", f"SHA-256 {comparison['data_sha256'][:12]}…"),
-            ("Examples", str(comparison["examples"])),
+            ("Results", "; ".join(comparison.files)),
+            ("Data", f"SHA-256 {comparison.data_sha256[:12]}…"),
+            ("Examples", str(comparison.examples)),
         ),
         metrics=metrics_of(comparison),
-        rows=tuple(_row(comparison, row) for row in comparison["rows"]),
+        rows=tuple(_row(comparison, row) for row in comparison.rows),
         layers=(),
-        findings=tuple(comparison["findings"]),
-        notes=tuple(comparison["notes"]),
+        findings=comparison.findings,
+        notes=comparison.notes,
     )
 
 
@@ -134,60 +134,59 @@ def p_value(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 
-def between(measure: Mapping[str, Any]) -> str:
+def between(measure: Interval) -> str:
     """A mean's interval in percent; empty where it has none."""
     return _between(measure, percent, "–")
 
 
-def _row(ours: Mapping[str, Any], row: Mapping[str, Any]) -> RowView:
+def _row(table: Tabled, row: Row) -> RowView:
     changed = {}
-    if row["fixed"] is not None and row["difference"]:
-        changed = {changing_metric(ours): f"+{row['fixed']} −{row['broken']}"}
-    speed = row.get("tokens_per_second")
+    if row.fixed is not None and row.differences:
+        changed = {changing_metric(table): f"+{row.fixed} −{row.broken}"}
+    speed = row.tokens_per_second
     return RowView(
-        row["label"],
-        row["kind"],
-        {metric: _cell(row, metric) for metric in metrics_of(ours)},
+        row.label,
+        row.kind,
+        {metric: _cell(row, metric) for metric in metrics_of(table)},
         changed,
-        f"{row['tokens']:,}" if row.get("tokens") is not None else "",
+        f"{row.tokens:,}" if row.tokens is not None else "",
         f"{speed:.1f}" if speed is not None else "",
     )
 
 
-def _cell(row: Mapping[str, Any], metric: str) -> Cell:
-    measure, apart = row["measures"].get(metric), (row["difference"] or {}).get(metric)
+def _cell(row: Row, metric: str) -> Cell:
+    measure, apart = row.measures.get(metric), (row.differences or {}).get(metric)
     if measure is None:
         return Cell("–", "")
-    spread = (row.get("spread") or {}).get(metric)
+    spread = row.spread.get(metric)
     interval = between(measure) if spread is None else f"± {percent(spread)} a draw"
     if apart is None:
-        return Cell(percent(measure["mean"]), interval)
-    low, high = apart["low"], apart["high"]
+        return Cell(percent(measure.mean), interval)
     return Cell(
-        percent(measure["mean"]),
+        percent(measure.mean),
         interval,
-        points(apart["mean"]),
+        points(apart.mean),
         _between(apart, points, "…"),
-        p_value(apart["p"]),
-        apart["test"],
-        low is not None and high is not None and not low <= 0 <= high and apart["p"] < 0.05,
+        p_value(apart.p),
+        apart.test or "",
+        apart.distinguishable,
     )
 
 
-def _between(interval: Mapping[str, Any], shown: Callable[[float], str], dash: str) -> str:
-    if interval["low"] is None:
+def _between(interval: Interval, shown: Callable[[float], str], dash: str) -> str:
+    if interval.low is None or interval.high is None:
         return ""
-    return f"{shown(interval['low'])}{dash}{shown(interval['high'])}"
+    return f"{shown(interval.low)}{dash}{shown(interval.high)}"
 
 
-def _layers(ours: Mapping[str, Any]) -> list[LayersView]:
+def _layers(result: Result) -> list[LayersView]:
     found = []
-    for row in ours["rows"]:
-        counts = ours["strategies"][row["strategy"]]["layers"] if row["strategy"] is not None else None
-        if row["kind"] != "strategy" or not counts or len(counts) < 2:
+    for row in result.rows.of_kind("strategy"):
+        strategy = None if row.strategy is None else result.strategies[row.strategy]
+        counts = strategy and strategy.layers
+        if not strategy or not counts or len(counts) < 2:
             continue
         total = sum(counts.values())
         shares = tuple((int(layer), count, count / total) for layer, count in counts.items())
-        spec = str(ours["strategies"][row["strategy"]]["spec"])
-        found.append(LayersView(row["label"], shares, *_LAYERS.get(spec.partition(":")[0], _CHOSEN)))
+        found.append(LayersView(row.label, shares, *_LAYERS.get(strategy.spec.partition(":")[0], _CHOSEN)))
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from dola.runs.completions import GenerationRecord
 from dola.runs.layer_counts import added_layers
@@ -75,7 +75,7 @@ class Measured:
     speeds: tuple[Speed, ...] = ()
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Literal["scoring", "generation"]:
         return "generation" if self.speeds else "scoring"
 
 

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dola.errors import RunError
+from dola.result import RatedBy, Result
 from dola.runs.generation_measured import summarise_generation
 from dola.runs.layer_counts import added_layers
 from dola.runs.manifest import OF_A_SHARD, differences
 from dola.runs.measured import Columns, Measured, MeasuredRow, Speed
-from dola.runs.results import KEY, measured_of, result_json
+from dola.runs.results import measured_of, result_of
 from dola.runs.summary import Summary, summarise
 
-Result = Mapping[str, Any]
+Named = tuple[Path, Result]
 
 
-def merge_shards(results: Mapping[Path, Result]) -> list[tuple[Path, Result]]:
+def merge_shards(results: Mapping[Path, Result]) -> list[Named]:
     """Results that are shards of one run joined into one, under the first one's path; others as they are.
 
     Raises:
         RunError: two of them hold the same row of one run.
     """
-    groups: list[list[tuple[Path, Result]]] = []
+    groups: list[list[Named]] = []
     for path, result in results.items():
         for group in groups:
             if _same_run(group[0][1], result):
@@ -36,81 +38,79 @@ def merge_shards(results: Mapping[Path, Result]) -> list[tuple[Path, Result]]:
 
 
 def _same_run(one: Result, other: Result) -> bool:
-    manifests = one[KEY]["manifest"], other[KEY]["manifest"]
-    sharded = one[KEY]["settings"].get("shard") and other[KEY]["settings"].get("shard")
-    labels = [[row["label"] for row in each[KEY]["rows"]] for each in (one, other)]
-    return bool(sharded) and labels[0] == labels[1] and not differences(*manifests, ignoring=OF_A_SHARD)
+    sharded = one.settings.shard and other.settings.shard
+    labels = [[row.label for row in each.rows] for each in (one, other)]
+    alike = not differences(one.manifest, other.manifest, ignoring=OF_A_SHARD)
+    return bool(sharded) and labels[0] == labels[1] and alike
 
 
-def _merged(group: Sequence[tuple[Path, Result]]) -> dict[str, Any]:
-    ordered = sorted(group, key=lambda each: each[1][KEY]["examples"][0]["index"])
+def _merged(group: Sequence[Named]) -> Result:
+    ordered = sorted(group, key=lambda each: each[1].examples[0].index)
     seen: dict[int, Path] = {}
     for path, result in ordered:
-        for example in result[KEY]["examples"]:
-            if example["index"] in seen:
+        for example in result.examples:
+            if example.index in seen:
                 raise RunError(
-                    f"row {example['index']} is in {seen[example['index']]} and in {path}:"
-                    " give each shard once"
+                    f"row {example.index} is in {seen[example.index]} and in {path}: give each shard once"
                 )
-            seen[example["index"]] = path
+            seen[example.index] = path
     shards = [result for _, result in ordered]
     _check_rated_alike(ordered)
     measured = _joined([measured_of(shard) for shard in shards])
-    first = shards[0][KEY]
+    first = shards[0]
     released = {
-        place: _joined_released([shard[KEY]["strategies"][place]["released"] for shard in shards], shards)
-        for place, strategy in enumerate(first["strategies"])
-        if strategy["released"] is not None
+        place: _joined_released([shard.strategies[place].released for shard in shards], shards)
+        for place, strategy in enumerate(first.strategies)
+        if strategy.released is not None
     }
-    count, rows = len(measured.examples), first["settings"]["data_rows"]
-    result = result_json(
+    count, rows = len(measured.examples), first.settings.data_rows
+    result = result_of(
         measured,
         _summary(measured, first),
         released,
-        manifest={**first["manifest"], "rows": f"{count} of {rows}, from {len(shards)} shards"},
-        settings={**first["settings"], "shard": None},
-        environment=first["environment"],
+        manifest={**first.manifest, "rows": f"{count} of {rows}, from {len(shards)} shards"},
+        settings=replace(first.settings, shard=None),
+        environment=first.environment,
     )
-    return _with_rating(result, [shard[KEY].get("rating") for shard in shards])
+    return _with_rating(result, [shard.rating for shard in shards])
 
 
-def _check_rated_alike(group: Sequence[tuple[Path, Result]]) -> None:
+def _check_rated_alike(group: Sequence[Named]) -> None:
     """
     Raises:
         RunError: not all shards are rated, or not by the same judges.
     """
-    ratings = [result[KEY].get("rating") or {} for _, result in group]
-    for (path, _), rating in zip(group, ratings, strict=True):
-        if any(rating.get(key) != ratings[0].get(key) for key in ("judges", "threshold")):
+    by = [(each.rating.judges, each.rating.threshold) if each.rating else None for _, each in group]
+    for (path, _), judges in zip(group, by, strict=True):
+        if judges != by[0]:
             raise RunError(
                 f"{group[0][0]} and {path} are shards of one run, and not rated by the same judges: rate all"
                 " of them by `dola judge tfqa`, with the same judges"
             )
 
 
-def _with_rating(result: dict[str, Any], ratings: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
+def _with_rating(result: Result, ratings: Sequence[RatedBy | None]) -> Result:
     """The joined result with who rated the shards, and what is to be said of the judges."""
     given = [rating for rating in ratings if rating]
     if not given:
         return result
-    ours = result[KEY]
     # What a shard's figures show is said anew, of all of them.
-    rows = tuple(f"{row['label']}: " for row in ours["rows"])
-    lines = (line for rating in given for line in rating["findings"] if not line.startswith(rows))
-    of_judges = list(dict.fromkeys(lines))
-    shown = [line for line in ours["findings"] if line.startswith(rows)]
-    rating = {
-        **given[0],
-        "malformed": sum(rating["malformed"] for rating in given),
-        "findings": [*shown, *of_judges],
-    }
-    return {**result, KEY: {**ours, "findings": [*ours["findings"], *of_judges], "rating": rating}}
+    rows = tuple(f"{row.label}: " for row in result.rows)
+    lines = (line for rating in given for line in rating.findings if not line.startswith(rows))
+    of_judges = tuple(dict.fromkeys(lines))
+    shown = tuple(line for line in result.findings if line.startswith(rows))
+    rating = replace(
+        given[0],
+        malformed=sum(rating.malformed for rating in given),
+        findings=(*shown, *of_judges),
+    )
+    return replace(result, findings=(*result.findings, *of_judges), rating=rating)
 
 
-def _summary(measured: Measured, ours: Mapping[str, Any]) -> Summary:
-    seed = ours["settings"]["seed"]
+def _summary(measured: Measured, first: Result) -> Summary:
+    seed = first.settings.seed
     if measured.kind == "generation":
-        return summarise_generation(measured, ours["manifest"]["repetition_penalty"], seed=seed)
+        return summarise_generation(measured, first.manifest["repetition_penalty"], seed=seed)
     return summarise(measured, seed=seed)
 
 
@@ -156,7 +156,7 @@ def _joined_speed(parts: Sequence[Speed]) -> Speed:
 
 def _joined_released(parts: Sequence[Mapping[str, Any]], shards: Sequence[Result]) -> dict[str, Any]:
     """Lists one after another, counts added, means weighted by the number of examples."""
-    weights = [len(shard[KEY]["examples"]) for shard in shards]
+    weights = [len(shard.examples) for shard in shards]
     return {key: _joined_value([part[key] for part in parts], weights) for key in parts[0]}
 
 

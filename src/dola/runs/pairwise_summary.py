@@ -15,7 +15,7 @@ from scipy import stats
 
 from dola.judges.pair_verdicts import OUTCOMES, Outcome, Winner
 from dola.judges.pairwise import JudgedMatch
-from dola.runs.statistics import CONFIDENCE, Difference, Interval, mean_intervals, paired_differences
+from dola.statistics import CONFIDENCE, Difference, Interval, mean_intervals, paired_differences
 
 VALUES: dict[Outcome, float] = {"win": 1.0, "loss": 0.0, "tie": 0.5, "inconsistent": 0.5, "malformed": 0.5}
 

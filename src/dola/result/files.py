@@ -1,0 +1,60 @@
+"""Files written whole or not at all, and whether a place can be written to."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from dola.errors import RunError
+from dola.result.form import written
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file whole or not at all: a reader never meets half of it. What is not finite is null."""
+    write_text(path, json.dumps(written(content), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    # With the rights that the user's umask gives, as any new file; mkstemp's are for secrets.
+    umask = os.umask(0)
+    os.umask(umask)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        # A text out of JSON may hold half a character: its escape is what JSON takes for it.
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(name).chmod(0o666 & ~umask)
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+def check_writable(path: Path, *, inputs: Iterable[Path] = ()) -> None:
+    """Make the folder of an output path, and see that a file can be written there, and that it is none of
+    those that are read.
+
+    Raises:
+        RunError: with the reason and the place.
+    """
+    if path.resolve() in {each.resolve() for each in inputs}:
+        raise RunError(f"{path} is read, and would be written over: give another name for the output")
+    if path.is_dir():
+        raise RunError(f"{path} is a folder: expected the name of a file for --output-path")
+    if path.exists() and not path.is_file():  # it would be replaced, /dev/full and its like too
+        raise RunError(f"{path} is no file but a device or a pipe: expected the name of a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise RunError(f"cannot write to --output-path {path}: {error.strerror or error}") from None
