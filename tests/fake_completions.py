@@ -73,11 +73,11 @@ def fake_generator(lm: FakeLanguageModel | None = None) -> mock._patch:
     """The command line with the fake in place of a model, whatever its name."""
     made = lm or FakeLanguageModel()
     return mock.patch.multiple(
-        "dola.cli.generating",
-        load_for=lambda options, strategies: made,
-        depth_for=lambda options: DEPTH,
-        dtype_for=lambda options: options.dtype or "float32",
-        model_identity=lambda name: f"name {name}",
+        "dola.runs.model.NamedModel",
+        load=lambda model, strategies: made,
+        depth=lambda model: DEPTH,
+        dtype=lambda model: model.placement.dtype or "float32",
+        identity=lambda model: f"name {model.name}",
     )
 
 

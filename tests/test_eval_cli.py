@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from contrasting import resolved
 from dola.cli.main import dola
-from dola.cli.scoring_options import ContrastOptions
+from dola.runs.asked_strategies import ContrastSettings
 from fake_scoring import fake_model
 
 HERE = Path(__file__).parent
@@ -292,7 +292,7 @@ def test_tune_scores_every_static_layer_and_chooses_a_bucket_to_paste(tmp_path: 
 def test_the_released_preset_norms_no_exit_of_a_bucket_and_the_own_one_does(
     *, preset: str, normed: bool
 ) -> None:
-    options = ContrastOptions(preset, None, None, None, None, None)
+    options = ContrastSettings(preset, None, None, None, None, None)
     for task in ("tfqa-mc", "factor", "gsm8k", "strqa", "tfqa", "vicuna"):
         ((_, strategy),) = options.strategies(["high"], task)
         assert resolved(strategy, 12).reads[0].exits[0].norm is normed

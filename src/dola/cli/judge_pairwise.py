@@ -13,12 +13,12 @@ from dola.cli.asking import EndpointOptions, asking, endpoint_options, tell_call
 from dola.cli.loading import load_for, tell
 from dola.cli.options import NOT_NEGATIVE, ModelOptions, PlacementOptions, option_group, placement_options
 from dola.cli.pair_table import show
-from dola.cli.scoring_options import DEFAULT_SEED
 from dola.judges.pair_files import Answers, labels_of, read_answers, read_questions
 from dola.judges.pair_prompts import Form, PairPrompts, read_prompts
 from dola.judges.pairwise import BOTH, JudgedMatch, Match, matches_for
 from dola.judges.settings import JudgeConfig, read_config
 from dola.runs.results import check_writable, write_result, write_text
+from dola.runs.spec import DEFAULT_SEED
 
 if TYPE_CHECKING:
     from dola.runs.chat_judges import ChatJudge

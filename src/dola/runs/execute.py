@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from dola.runs.keeping import Kept
 from dola.runs.plan import Plan
-from dola.runs.records import Record, Records
+from dola.runs.records import Record
 
 if TYPE_CHECKING:
     from dola.scoring.result import LogLikelihood, Scored
@@ -52,7 +53,7 @@ class LocalExecutor:
 def execute(
     plan: Plan,
     executor: Executor,
-    records: Records[Record],
+    records: Kept[Record],
     on_record: Callable[[Record], None] | None = None,
 ) -> None:
     """Score the rows of the plan that have no record yet; `on_record` is told of each that is on the disk."""
@@ -65,7 +66,7 @@ def execute(
             on_record(record)
 
 
-def missing(plan: Plan, records: Records[Record]) -> list[int]:
+def missing(plan: Plan, records: Kept[Record]) -> list[int]:
     """The places in the plan that have no record yet."""
     return [at for at, example in enumerate(plan.examples) if example.index not in records.done]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dola.runs.completions import Completion, GenerationRecord
 from dola.runs.generation_plan import Decoding, GenerationPlan
-from dola.runs.journal import Records
+from dola.runs.keeping import Kept
 from dola.runs.layer_counts import LayerCounts, added_layers
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class LocalGenerationExecutor:
 def generate_missing(
     plan: GenerationPlan,
     executor: GenerationExecutor,
-    records: Records[GenerationRecord],
+    records: Kept[GenerationRecord],
     on_record: Callable[[GenerationRecord], None] | None = None,
 ) -> None:
     """Generate the completions of the plan that have no record yet, strategy by strategy; `on_record` is told
@@ -96,7 +96,7 @@ def generate_missing(
                 on_record(record)
 
 
-def lacking(plan: GenerationPlan, records: Records[GenerationRecord]) -> int:
+def lacking(plan: GenerationPlan, records: Kept[GenerationRecord]) -> int:
     """How many completions have no record yet."""
     wanted = {
         (example.index, strategy)

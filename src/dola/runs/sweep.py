@@ -1,21 +1,14 @@
-"""What `dola tune` compares, the choice among it, and how that is told."""
+"""What tuning compares, and the choice among it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from dola.cli.scoring_options import ContrastOptions
 from dola.errors import StrategyError
-from dola.report.view import metric_name, percent, view_of
-from dola.result import Result, Tuning
+from dola.result import Tuning
 from dola.result.form import read
+from dola.runs.asked_strategies import ContrastSettings
 from dola.runs.measured import Measured
 from dola.runs.tune import Candidate, tuning_json, two_fold
 
@@ -27,14 +20,19 @@ _HALVED_UP_TO = 40
 _BUCKET = 20
 STATIC = "static "
 
-bucket_option = click.option(
-    "--bucket",
-    "buckets",
-    multiple=True,
-    metavar="LAYERS",
-    help="A bucket to choose from, or any strategy, as in --early-exit-layers. Several times.  [default: low"
-    " and high; in a model of more than 40 layers one for every 20]",
-)
+
+@dataclass(frozen=True)
+class Tried:
+    """What there is to choose from: `buckets`, or, where there are none, the paper's.
+
+    In a model of up to 40 layers those are `low` and `high`, in a deeper one a bucket for every 20 layers.
+    """
+
+    buckets: tuple[str, ...] = ()
+
+    def texts(self, depth: Depth) -> list[str]:
+        """The strategies to choose from in a model of this depth."""
+        return list(self.buckets or _default_buckets(depth.num_layers))
 
 
 class Sweep:
@@ -42,8 +40,8 @@ class Sweep:
 
     def __init__(
         self,
-        buckets: Sequence[str],
-        contrast: ContrastOptions,
+        tried: Tried,
+        contrast: ContrastSettings,
         task: str,
         metric: str,
         seed: int,
@@ -51,7 +49,7 @@ class Sweep:
         static: bool,
     ) -> None:
         """`static`: compare every static layer too."""
-        self._buckets = tuple(buckets)
+        self._tried = tried
         self._contrast = contrast
         self._task = task
         self._metric = metric
@@ -61,7 +59,7 @@ class Sweep:
 
     def strategies(self, depth: Depth) -> list[tuple[str, Strategy]]:
         """Vanilla, the buckets, then every static layer, where they are asked for."""
-        texts = ["-1", *(self._buckets or _default_buckets(depth.num_layers))]
+        texts = ["-1", *self._tried.texts(depth)]
         from dola.strategies import OWN, resolve_strategy
 
         made = self._contrast.strategies(texts, self._task)
@@ -117,34 +115,3 @@ def _flag(strategy: Strategy, text: str) -> str:
     taken = sorted({*strategy.layer_fields, "early_exit_norm", *said} & known)
     # What was said stays, even where it is the strategy's own default: the preset's is another.
     return strategy_text(type(strategy)(**{name: getattr(strategy, name) for name in taken}), keep=said)
-
-
-def show_choice(result: Result) -> None:
-    """The table, how the halves chose, and the flag to paste."""
-    console = Console()
-    view, tuning = view_of(result), result.tuning
-    if tuning is None:
-        raise ValueError("nothing was tuned")
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("in %")
-    for metric in view.metrics:
-        table.add_column(metric_name(metric), no_wrap=True)
-    for row in view.rows:
-        cells = (f"{row.cells[metric].value} ({row.cells[metric].interval})" for metric in view.metrics)
-        table.add_row(Text(row.label), *cells, style="bold cyan" if row.label == tuning.chosen else "")
-    console.print(Text(view.title, style="bold"), "", table, "", sep="\n")
-    for fold in tuning.folds:
-        console.print(
-            f"• one half chooses {fold.chosen} ({percent(fold.on_own)}); on the other half it reaches"
-            f" {percent(fold.held_out)}",
-            highlight=False,
-        )
-    others = [row.label for row in view.rows if row.label != tuning.chosen]
-    for line in (tuning.verdict, *_without(view.findings, others), *view.notes):
-        console.print(f"• {line}", highlight=False, markup=False)
-    console.print(f"\n{tuning.flag}", highlight=False, soft_wrap=True)
-
-
-def _without(findings: Sequence[str], labels: Sequence[str]) -> list[str]:
-    """What is not said of one of these: of 30 static layers it would be too much."""
-    return [line for line in findings if not line.startswith(tuple(f"{label}:" for label in labels))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Collection
 from types import TracebackType
@@ -26,8 +27,9 @@ from dola.runs.variants import Lineup
 
 R = TypeVar("R", contravariant=True)
 
-# Between two lines where there is no terminal.
+# Between two lines where there is no terminal; the first one comes sooner, to say how long it will take.
 _SECONDS = 30.0
+_FIRST = 5.0
 # More strategies than this do not fit beside the bar.
 _SHOWN = 3
 
@@ -96,6 +98,29 @@ class GenerationMeans:
         return f"{name} {' · '.join(means)}"
 
 
+def to_standard_error(line: str) -> None:
+    """One line about what takes time."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def silent(line: str) -> None:
+    """Nobody asked."""
+
+
+class Silent(Generic[R]):
+    """As `Running`, and shows nothing."""
+
+    def __init__(self, total: int, done: Collection[R], means: Means[R]) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def advance(self, record: R) -> None: ...
+
+
 class Running(Generic[R]):
     """How many of the records are there, what they come to so far, and the time left."""
 
@@ -103,7 +128,8 @@ class Running(Generic[R]):
         self._total = total
         self._means = means
         self._count = self._resumed = len(done)
-        self._begun = self._told = time.monotonic()
+        self._begun = time.monotonic()
+        self._told = self._begun - _SECONDS + _FIRST
         self._console = Console(stderr=True)
         self._progress = Progress(
             BarColumn(bar_width=24),
@@ -139,7 +165,11 @@ class Running(Generic[R]):
             rate = (now - self._begun) / (self._count - self._resumed)
             left = rate * (self._total - self._count)
             self._console.print(
-                f"{self._count}/{self._total}  {self._means.shown()}  {left / 60:.0f} min left",
+                f"{self._count}/{self._total}  {self._means.shown()}  {_duration(left)} left",
                 soft_wrap=True,
                 highlight=False,
             )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
