@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dola.report import against, completions, figures, text, view
-from dola.report import page as pages
+from dola.reports import against, completions, figures, text, view
+from dola.reports import page as pages
 from dola.result import Comparison, Result
 from dola.runs import across as comparing
 

@@ -30,7 +30,7 @@ from dola.cli.main import dola as command
 from dola.contrast import are_distributions, divergences, select_premature
 from dola.hosts.transformers import attached as attached_to
 from dola.hosts.transformers import watch
-from dola.report.remarks import notes_of
+from dola.reports.remarks import notes_of
 from dola.strategies import Depths
 from tiny_language_model import tiny_language_model
 from tiny_models import tiny_model

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from dola.cli.main import dola
 from dola.errors import DataError
-from dola.report.against import PaperCell
+from dola.reports.against import PaperCell
 from dola.result.form import written
 from dola.tasks.sources import GSM8K, TRUTHFULQA
 from fake_generation import generation_result, rated

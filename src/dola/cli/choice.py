@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dola.report.view import metric_name, percent, view_of
+from dola.reports.view import metric_name, percent, view_of
 from dola.result import Result
 
 

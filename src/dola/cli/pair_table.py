@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dola.judges.pair_verdicts import OUTCOMES
-from dola.report.view import p_value
+from dola.reports.view import p_value
 from dola.runs.summary import percent
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from dola.report.view import KINDS, Cell, LayersView, TableView, metric_name, view_of
+from dola.reports.view import KINDS, Cell, LayersView, TableView, metric_name, view_of
 from dola.result import Result
 from dola.runs.evaluate import Way
 

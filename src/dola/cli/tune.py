@@ -11,7 +11,7 @@ import click
 from dola.cli.choice import show_choice
 from dola.cli.flags import settings
 from dola.cli.run_options import OutputOptions, ParallelOptions, output_options, parallel_options
-from dola.report.page import layer_figure
+from dola.reports.page import layer_figure
 from dola.result.files import write_text
 from dola.runs.spec import RunSpec, settings_for
 from dola.runs.sweep import Tried

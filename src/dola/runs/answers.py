@@ -53,7 +53,7 @@ def read_answers(path: Path) -> Answers:
     except (OSError, ValueError) as error:
         raise DataError(f"expected the output of `dola eval tfqa`, as JSON ({error})", path=path) from None
     if isinstance(content, dict) and KEY in content:
-        return _of_result(result_of(content, path), path)
+        return answers_of(result_of(content, path), path)
     questions, answers = _texts(content, "question"), _texts(content, "model_completion")
     if not questions or len(questions) != len(answers):
         raise DataError(
@@ -64,7 +64,12 @@ def read_answers(path: Path) -> Answers:
     return Answers((_UNNAMED,), (0,), questions, (answers,), None)
 
 
-def _of_result(result: Result, path: Path) -> Answers:
+def answers_of(result: Result, path: Path | None = None) -> Answers:
+    """The answers of a result; `path`: where it was read, for errors.
+
+    Raises:
+        DataError: of another benchmark.
+    """
     if result.kind != "generation" or result.task != _TASK:
         raise DataError(f"a result of {result.task}: expected one of `dola eval tfqa`", path=path)
     rows = [(row.label, row.strategy) for row in result.rows if row.strategy is not None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from dola.errors import ModelError
 from dola.judges.settings import EndpointSettings
 from dola.models.placement import Placement
+from dola.runs.event_loop import finished
 from dola.runs.fingerprint import model_identity
 from dola.runs.verdicts import Asked, Verdict, Verdicts, ask_all
 
@@ -69,7 +69,7 @@ class EndpointChat:
         return Asked(f"chat at {self.settings.address}, {call.manner}", self.name, call.text)
 
     def reply(self, calls: Sequence[ChatCall], verdicts: Verdicts, on_verdict: OnVerdict) -> None:
-        asyncio.run(self._reply({self.asked(call): call for call in calls}, verdicts, on_verdict))
+        finished(self._reply({self.asked(call): call for call in calls}, verdicts, on_verdict))
 
     async def _reply(
         self, calls: Mapping[Asked, ChatCall], verdicts: Verdicts, on_verdict: OnVerdict

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from dola.errors import RunError
 from dola.result import Result, Settings
 from dola.result.files import check_writable
+from dola.result.result import read_result
 from dola.runs.asked_strategies import ContrastSettings, with_numbers
 from dola.runs.generation_run import generation_run
 from dola.runs.journal import records_path
@@ -20,6 +21,7 @@ from dola.runs.measured import Measured
 from dola.runs.model import LoadedModel, Model, NamedModel
 from dola.runs.pipeline import Pipeline
 from dola.runs.progress import Running, Silent, silent, to_standard_error
+from dola.runs.rated import carried_rating
 from dola.runs.results import result_of
 from dola.runs.scoring_run import scoring_run
 from dola.runs.spec import DEFAULT_MODEL, DEFAULT_STRATEGIES, RunSpec, SpecSettings
@@ -162,6 +164,8 @@ def run(spec: RunSpec, way: Way, model: Model | None = None, lines: Lines | None
         )
         result = replace(result, spec=spec.to_json(), **lines.extra(measured))
         if way.output is not None:
+            earlier = None if way.overwrite or not way.output.exists() else read_result(way.output)
+            result = carried_rating(result, earlier, way.output)
             result.save(way.output)
     return result
 
@@ -199,9 +203,8 @@ def _told_how_to_go_on(spec: RunSpec, way: Way, planned: Pipeline[Any], records:
         if way.output is not None and (done or isinstance(error, KeyboardInterrupt)):
             again = way.again or spec.call(output=str(way.output))
             noun = planned.made.partition(" ")[0]
-            way.tell(
-                f"\n{done} of {planned.total} {noun} are kept in {records_path(way.output)}; go on with:\n  {again}"
-            )
+            there = f"{done} of {planned.total} {noun} are kept in {records_path(way.output)}"
+            way.tell(f"\n{there}; go on with:\n  {again}")
         raise
 
 

@@ -25,7 +25,8 @@ class MeasuredRow:
         kind: `strategy`, `variant` or `control`.
         strategy: its place among those scored; None for a control.
         per_example: each metric's values, in the examples' order.
-        spread: of the random control, the standard deviation of each metric's mean from draw to draw.
+        spread: of the random control, the standard deviation of each metric's mean from draw to draw; and
+            `draws`, each metric's sums over the examples, draw by draw.
     """
 
     label: str
@@ -34,6 +35,7 @@ class MeasuredRow:
     per_token: bool
     per_example: Columns
     spread: dict[str, float] = field(default_factory=dict)
+    draws: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def measure(plan: Plan, lineup: Lineup, records: Mapping[int, Record], *, seed: 
             per_token=False,
             per_example=_columns(plan.task.metrics, control.per_example),
             spread={key: value for key, value in control.spread.items() if key in plan.task.metrics},
+            draws={key: sums for key, sums in control.draws.items() if key in plan.task.metrics},
         )
         for control in drawn
     ]

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from dola.errors import RunError
-from dola.result import RatedBy, Result
+from dola.result import RatedBy, Result, Tuning
+from dola.result.form import read
 from dola.runs.generation_measured import summarise_generation
 from dola.runs.layer_counts import added_layers
 from dola.runs.manifest import OF_A_SHARD, differences
 from dola.runs.measured import Columns, Measured, MeasuredRow, Speed
 from dola.runs.results import measured_of, result_of
 from dola.runs.summary import Summary, summarise
+from dola.runs.tune import Candidate, tuning_json, two_fold
+from dola.tasks.controls import spread_of
 
 Named = tuple[Path, Result]
 
@@ -63,16 +66,41 @@ def _merged(group: Sequence[Named]) -> Result:
         for place, strategy in enumerate(first.strategies)
         if strategy.released is not None
     }
-    count, rows = len(measured.examples), first.settings.data_rows
     result = result_of(
         measured,
         _summary(measured, first),
         released,
-        manifest={**first.manifest, "rows": f"{count} of {rows}, from {len(shards)} shards"},
+        manifest={**first.manifest, "rows": _rows(shards)},
         settings=replace(first.settings, shard=None),
         environment=first.environment,
     )
+    result = replace(result, tuning=_tuning(measured, first), spec=_spec(first), extra=first.extra)
     return _with_rating(result, [shard.rating for shard in shards])
+
+
+def _rows(shards: Sequence[Result]) -> str:
+    """Which rows they are of: of shards that follow each other what it is of a whole run."""
+    places = [example.index for shard in shards for example in shard.examples]
+    whole = f"{places[0]} to {places[-1]}, {len(places)} of {shards[0].settings.data_rows}"
+    return (
+        whole if places == list(range(places[0], places[-1] + 1)) else f"{whole}, from {len(shards)} shards"
+    )
+
+
+def _spec(first: Result) -> Mapping[str, Any] | None:
+    """The run as it would be asked for in one go."""
+    shard = ("shard_id", "total_shard")
+    return first.spec and {name: value for name, value in first.spec.items() if name not in shard}
+
+
+def _tuning(measured: Measured, first: Result) -> Tuning | None:
+    """The choice, made anew on the examples of all shards."""
+    if first.tuning is None:
+        return None
+    candidates = [Candidate(each.row, each.layers, each.flag) for each in first.tuning.buckets]
+    static = {int(layer): row for layer, row in first.tuning.static.items()}
+    found = two_fold(measured, candidates, first.tuning.metric, seed=first.settings.seed)
+    return read(Tuning, tuning_json(measured, found, candidates, static))
 
 
 def _check_rated_alike(group: Sequence[Named]) -> None:
@@ -137,13 +165,29 @@ def _joined_row(rows: Sequence[MeasuredRow], weights: Sequence[int]) -> Measured
     per_example: Columns = {
         metric: [value for row in rows for value in row.per_example[metric]] for metric in first.per_example
     }
-    # The examples' draws are independent, so variances of sums add.
-    spread = {
+    draws = _joined_draws(rows)
+    spread = spread_of(draws, sum(weights)) if draws else _estimated_spread(rows, weights)
+    return MeasuredRow(first.label, first.kind, first.strategy, first.per_token, per_example, spread, draws)
+
+
+def _joined_draws(rows: Sequence[MeasuredRow]) -> dict[str, tuple[float, ...]]:
+    """The sums of each draw over all examples; empty where a shard has none."""
+    if not all(row.draws for row in rows):
+        return {}
+    return {
+        metric: tuple(map(math.fsum, zip(*(row.draws[metric] for row in rows), strict=True)))
+        for metric in rows[0].draws
+    }
+
+
+def _estimated_spread(rows: Sequence[MeasuredRow], weights: Sequence[int]) -> dict[str, float]:
+    """Of shards of before, which kept no draws. The examples' draws are independent, so variances of sums
+    add."""
+    return {
         metric: math.sqrt(sum((w * row.spread[metric]) ** 2 for w, row in zip(weights, rows, strict=True)))
         / sum(weights)
-        for metric in first.spread
+        for metric in rows[0].spread
     }
-    return MeasuredRow(first.label, first.kind, first.strategy, first.per_token, per_example, spread)
 
 
 def _joined_speed(parts: Sequence[Speed]) -> Speed:
@@ -155,9 +199,11 @@ def _joined_speed(parts: Sequence[Speed]) -> Speed:
 
 
 def _joined_released(parts: Sequence[Mapping[str, Any]], shards: Sequence[Result]) -> dict[str, Any]:
-    """Lists one after another, counts added, means weighted by the number of examples."""
+    """Lists one after another, counts added, and means taken anew of the examples' values, where the released
+    JSON has them; else of the shards' means."""
     weights = [len(shard.examples) for shard in shards]
-    return {key: _joined_value([part[key] for part in parts], weights) for key in parts[0]}
+    joined = {key: _joined_value([part[key] for part in parts], weights) for key in parts[0]}
+    return {key: _mean_anew(key, value, joined) for key, value in joined.items()}
 
 
 def _joined_value(values: Sequence[Any], weights: Sequence[int]) -> Any:
@@ -167,3 +213,17 @@ def _joined_value(values: Sequence[Any], weights: Sequence[int]) -> Any:
         return sum(values)
     total = math.fsum(value * weight for value, weight in zip(values, weights, strict=True))
     return total / sum(weights)
+
+
+def _mean_anew(key: str, value: Any, joined: Mapping[str, Any]) -> Any:
+    """`total_mc1` is the mean of `MC1` over the dictionaries of one of the lists."""
+    name = key.removeprefix("total_")
+    if not isinstance(value, float) or name == key:
+        return value
+    for each in joined.values():
+        if not isinstance(each, list) or not each or not isinstance(each[0], Mapping):
+            continue
+        named = next((own for own in each[0] if own.lower() == name.lower()), None)
+        if named is not None:
+            return math.fsum(one[named] for one in each) / len(each)
+    return value

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from dola.errors import RunError
 from dola.judges.card import KINDS
 from dola.judges.truthful import METRICS, THRESHOLD, released_rating
 from dola.result import KEY, GeneratedExample, JudgeName, RatedBy, Result, Row, Rows
@@ -31,6 +33,58 @@ def rated_result(result: Result, rating: Rating) -> Result:
         examples=tuple(_rated_example(one, at, rating) for at, one in enumerate(result.generated)),
         rating=_rated_by(rating),
     )
+
+
+def carried_rating(result: Result, earlier: Result | None, path: Path) -> Result:
+    """A result that is made anew, with the rating that the one in its place has.
+
+    Raises:
+        RunError: the rating is of other texts, and would be lost.
+    """
+    if earlier is None or earlier.rating is None or result.rating is not None:
+        return result
+    if _texts(result) != _texts(earlier):
+        raise RunError(
+            f"{path} holds a rating, of other texts than these: rename it to keep the rating, or give another"
+            " --output-path, or --overwrite to lose it"
+        )
+    by_strategy = {row.strategy: row for row in earlier.rows}
+    return replace(
+        result,
+        metrics=earlier.metrics,
+        binary=earlier.binary,
+        findings=(*result.findings, *earlier.rating.findings),
+        rows=Rows([_with_rating(row, by_strategy.get(row.strategy)) for row in result.rows]),
+        examples=tuple(
+            _with_verdicts(*pair) for pair in zip(result.generated, earlier.generated, strict=True)
+        ),
+        rating=earlier.rating,
+    )
+
+
+def _texts(result: Result) -> list[tuple[int, list[str]]]:
+    return [(each.index, [made.text for made in each.completions]) for each in result.generated]
+
+
+def _with_rating(row: Row, earlier: Row | None) -> Row:
+    if earlier is None:
+        return row
+    rated = replace(
+        earlier,
+        measures={name: each for name, each in earlier.measures.items() if name in METRICS},
+        per_example={name: each for name, each in earlier.per_example.items() if name in METRICS},
+        differences=earlier.differences
+        and {name: each for name, each in earlier.differences.items() if name in METRICS},
+    )
+    return _rated_row(row, rated)
+
+
+def _with_verdicts(example: GeneratedExample, earlier: GeneratedExample) -> GeneratedExample:
+    made = (
+        replace(new, verdicts=old.verdicts, measures={**old.measures, **new.measures})
+        for new, old in zip(example.completions, earlier.completions, strict=True)
+    )
+    return replace(example, completions=tuple(made))
 
 
 def rating_json(rating: Rating) -> dict[str, Any]:

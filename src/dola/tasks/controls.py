@@ -7,16 +7,18 @@ what was published for DoLa. So every multiple-choice table has these rows, made
 
 from __future__ import annotations
 
+import math
 import random
 import statistics
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from dola.tasks.base import E, Task, mean_of
 
 # Per token, or whatever the length counts: about what an un-normed contrast adds, and enough for MC2 to go to
 # the longest answer alone.
 _WEIGHT = 100.0
+_GRID = 2.0**36
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,14 @@ class Control:
         per_example: the metrics of each example; for random scores their mean over the draws.
         spread: of the random scores only: the standard deviation, over the draws, of each metric's mean over
             the examples. Empty for the others, which have none.
+        draws: of the random scores only: each metric's sum over the examples, draw by draw, so that shards
+            can be put together.
     """
 
     name: str
     per_example: tuple[dict[str, float], ...]
     spread: dict[str, float]
+    draws: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def means(self) -> dict[str, float]:
@@ -88,6 +93,21 @@ def _random(task: Task[E], pairs: Sequence[tuple[E, Sequence[int]]], *, draws: i
         for example, ones in pairs
     ]
     per_example = tuple(mean_of(of_example) for of_example in drawn)
-    of_draws = [mean_of([of_example[draw] for of_example in drawn]) for draw in range(draws)]
-    spread = {key: statistics.stdev(one[key] for one in of_draws) for key in of_draws[0]}
-    return Control("random answer", per_example, spread)
+    sums = {
+        key: tuple(
+            math.fsum(_on_grid(of_example[draw][key]) for of_example in drawn) for draw in range(draws)
+        )
+        for key in per_example[0]
+    }
+    return Control("random answer", per_example, spread_of(sums, len(pairs)), sums)
+
+
+def spread_of(draws: Mapping[str, Sequence[float]], examples: int) -> dict[str, float]:
+    """The standard deviation of each metric's mean from draw to draw, of its sums over the examples."""
+    return {key: statistics.stdev(one / examples for one in sums) for key, sums in draws.items()}
+
+
+def _on_grid(value: float) -> float:
+    """The value to eleven digits, so that sums of 100,000 of them are exact, in whatever parts they are made:
+    shards come to the sums of the whole run."""
+    return round(value * _GRID) / _GRID

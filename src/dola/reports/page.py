@@ -7,12 +7,13 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from dola.report.against import PaperView
-from dola.report.completions import examples
-from dola.report.examples import changed_examples, groups
-from dola.report.figures import interval_plot, layer_plot
-from dola.report.reading import Tabled, changing_metric, is_generation, strategy_rows
-from dola.report.view import KINDS, TableView, comparison_view, metric_name, view_of
+from dola.reports.again import ways_to_run
+from dola.reports.against import PaperView
+from dola.reports.completions import examples
+from dola.reports.examples import changed_examples, groups
+from dola.reports.figures import interval_plot, layer_plot
+from dola.reports.reading import Tabled, changing_metric, is_generation, strategy_rows
+from dola.reports.view import KINDS, TableView, comparison_view, metric_name, view_of
 from dola.result import Comparison, Result
 
 
@@ -69,13 +70,14 @@ def _section(result: Result, paper: PaperView | None) -> dict[str, Any]:
         "examples": examples(result) if generation else [],
         "strategies": [row.label for row in strategy_rows(result)],
         "paper": paper,
+        "again": ways_to_run(result),
     }
 
 
 def _environment() -> Environment:
     # Everything is escaped: what is not a template of ours is a question, an answer or a name.
     environment = Environment(
-        loader=PackageLoader("dola.report"),
+        loader=PackageLoader("dola.reports"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -7,9 +7,9 @@ import io
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dola.report.against import PaperCell, PaperView
-from dola.report.reading import metrics_of
-from dola.report.view import KINDS, Cell, TableView, comparison_view, metric_name, view_of
+from dola.reports.against import PaperCell, PaperView
+from dola.reports.reading import metrics_of
+from dola.reports.view import KINDS, Cell, TableView, comparison_view, metric_name, view_of
 from dola.result import Comparison, Result, Row
 
 _INTERVAL = ("mean", "low", "high")

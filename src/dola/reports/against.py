@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dola.errors import DataError
-from dola.report.paper import (
+from dola.reports.paper import (
     BENCHMARKS,
     DOLA,
     MODELS,
@@ -16,8 +16,8 @@ from dola.report.paper import (
     figures,
     model_named,
 )
-from dola.report.reading import is_generation, place_of, strategy_rows
-from dola.report.view import between, percent
+from dola.reports.reading import is_generation, place_of, strategy_rows
+from dola.reports.view import between, percent
 from dola.result import Result, Row
 from dola.statistics import Interval
 from dola.tasks.presets import PRESETS

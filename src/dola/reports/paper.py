@@ -85,7 +85,7 @@ class Figure:
 @functools.cache
 def all_figures() -> tuple[Figure, ...]:
     """Every figure, in the order of the file."""
-    text = files("dola.report").joinpath("paper.csv").read_text(encoding="utf-8")
+    text = files("dola.reports").joinpath("paper.csv").read_text(encoding="utf-8")
     return tuple(
         Figure(row["task"], row["model"], row["decoding"], row["metric"], float(row["percent"]))
         for row in csv.DictReader(text.splitlines())

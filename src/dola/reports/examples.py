@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dola.report.reading import metrics_of, place_of, strategy_rows
+from dola.reports.reading import metrics_of, place_of, strategy_rows
 from dola.result import Result, Row, ScoredExample
 
 # Of a long prompt, what a summary line shows: its end, where the answers go on.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dola.report.reading import changing_metric, place_of, reads_answers, strategy_rows
+from dola.reports.reading import changing_metric, place_of, reads_answers, strategy_rows
 from dola.result import Completion, Result, Row
 
 _STATES = {1: "fixed", 0: "same", -1: "broken"}

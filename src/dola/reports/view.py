@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from dola.judges.truthful import TITLES
-from dola.report.reading import Tabled, changing_metric, is_generation, metrics_of
-from dola.report.remarks import facts_of, notes_of
+from dola.reports.reading import Tabled, changing_metric, is_generation, metrics_of
+from dola.reports.remarks import facts_of, notes_of
 from dola.result import Comparison, Result, Row
 from dola.statistics import Interval
 

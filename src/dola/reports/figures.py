@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dola.report.reading import Tabled, metrics_of
-from dola.report.view import metric_name
+from dola.reports.reading import Tabled, metrics_of
+from dola.reports.view import metric_name
 from dola.result import Result, Row, Tuning
 from dola.statistics import Interval
 

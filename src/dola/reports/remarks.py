@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dola.report.reading import is_generation, place_of, reads_answers, strategy_rows
-from dola.report.ties import tied_lengths
+from dola.reports.reading import is_generation, place_of, reads_answers, strategy_rows
+from dola.reports.ties import tied_lengths
 from dola.result import Result
 
 
