@@ -322,7 +322,7 @@ def test_shards_are_joined_with_who_rated_them_and_only_where_it_is_the_same_jud
         ours = content[KEY]
         shard = {
             **ours,
-            "settings": {"seed": 7, "shard": f"{number} of 2", "data_rows": 8},
+            "settings": {**ours["settings"], "shard": f"{number} of 2", "data_rows": 8},
             "manifest": {**ours["manifest"], "repetition_penalty": [1.0, 1.0], "data_sha256": "0" * 64},
             "examples": [ours["examples"][at] for at in places],
             "strategies": [{**each, "released": {}} for each in ours["strategies"]],
