@@ -13,8 +13,8 @@ SIGNATURES = {
     "RunSpec": None,
     "compare": "(results, *, names=())",
     "endpoint_settings": None,
-    "evaluate": "(task, *, model='smollm2', strategies=('-1',), output=None, overwrite=False, progress=True,"
-    " **settings)",
+    "evaluate": "(task, *, model='smollm2', strategies=('-1',), output=None, overwrite=False, executor=None,"
+    " progress=True, **settings)",
     "merge": "(results)",
     "rate": "(answers, *, truth, info, endpoint=None, device='auto', dtype=None, verdicts=None,"
     " ask_malformed_again=False, overwrite=False, progress=True)",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -13,6 +13,7 @@ from dola.result import Result, Settings
 from dola.result.files import check_writable
 from dola.result.result import read_result
 from dola.runs.asked_strategies import ContrastSettings, with_numbers
+from dola.runs.executor import Executor, LocalExecutor, Sizes
 from dola.runs.generation_run import generation_run
 from dola.runs.journal import records_path
 from dola.runs.keeping import Kept, kept
@@ -69,12 +70,14 @@ class Way:
         overwrite: start anew where there are records or a result.
         progress: whether to show how far it is, and to tell what takes time, on standard error.
         again: what to type to go on; None: the Python call.
+        executor: where the work is done.
     """
 
     output: Path | None = None
     overwrite: bool = False
     progress: bool = True
     again: str | None = None
+    executor: Executor = field(default_factory=LocalExecutor)
 
     @property
     def tell(self) -> Callable[[str], None]:
@@ -84,10 +87,11 @@ class Way:
 def evaluate(
     task: str | RunSpec,
     *,
-    model: str | LanguageModel = DEFAULT_MODEL,
+    model: str | LanguageModel | Model = DEFAULT_MODEL,
     strategies: str | Strategy | Sequence[str | Strategy] = DEFAULT_STRATEGIES,
     output: str | Path | None = None,
     overwrite: bool = False,
+    executor: Executor | None = None,
     progress: bool = True,
     **settings: Unpack[SpecSettings],
 ) -> Result:
@@ -102,12 +106,14 @@ def evaluate(
     Args:
         task: a benchmark's name, or all of a run; then only `model` may be given beside it, where it is
             loaded already.
-        model: a name, or a model that is loaded (`dola.load`, `LanguageModel`).
+        model: a name, or a model that is loaded (`dola.load`, `LanguageModel`); or a backend of another kind,
+            which is what `dola.runs.model.Model` says.
         strategies: texts, as in `--early-exit-layers`, which take what they do not say from the preset; or
             strategies, which are taken as they are.
         output: the result file, which is written as it ends. Records are kept beside it as they are made:
             the same call goes on where it stopped. None: nothing is written.
         overwrite: start anew where there are records or a result.
+        executor: where the work is done; None: in this process.
         progress: show how far it is, on standard error.
         settings: those of `RunSpec`.
 
@@ -124,8 +130,10 @@ def evaluate(
         spec = RunSpec.of(
             {"task": task, "model": name_of(model), "strategies": _texts(strategies), **settings}
         )
-    way = Way(None if output is None else Path(output), overwrite, progress)
-    return run(spec, way, None if isinstance(model, str) else LoadedModel(model))
+    way = Way(
+        None if output is None else Path(output), overwrite, progress, executor=executor or LocalExecutor()
+    )
+    return run(spec, way, model_of(model))
 
 
 def run(spec: RunSpec, way: Way, model: Model | None = None, lines: Lines | None = None) -> Result:
@@ -178,10 +186,13 @@ def _execute(spec: RunSpec, way: Way, planned: Pipeline[Any], model: Model, reco
         return
     _announce(spec, way, planned, left)
     with _told_how_to_go_on(spec, way, planned, records):
-        lm = model.load(planned.lineup.scored)
+        sizes = Sizes(spec.batch_tokens, spec.batch_size, spec.truncate)
         shown = Running if way.progress else Silent
-        with shown(planned.total, records.done.values(), planned.means()) as running:
-            planned.execute(lm, records, running.advance)
+        with (
+            way.executor.at_work(model, planned.lineup.scored, sizes) as worker,
+            shown(planned.total, records.done.values(), planned.means()) as running,
+        ):
+            planned.execute(worker, records, running.advance)
 
 
 def _announce(spec: RunSpec, way: Way, planned: Pipeline[Any], left: int) -> None:
@@ -222,8 +233,16 @@ def _settings(spec: RunSpec, source: str, rows: int) -> Settings:
     )
 
 
-def name_of(model: str | LanguageModel) -> str:
+def name_of(model: str | LanguageModel | Model) -> str:
+    """As a result shows it."""
     return model if isinstance(model, str) else str(model.name)
+
+
+def model_of(model: str | LanguageModel | Model) -> Model | None:
+    """A model that is given as more than a name: one that is loaded, or a backend's."""
+    if isinstance(model, str):
+        return None
+    return model if isinstance(model, Model) else LoadedModel(model)
 
 
 def _texts(strategies: str | Strategy | Sequence[str | Strategy]) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Score what a plan still lacks, and keep each record as it is made.
 
-`Executor` is all that this room knows of how requests are scored: in this process, or by workers elsewhere.
+`Scoring` is all that is known here of how requests are scored: in this process, or by workers elsewhere.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 Texts = tuple[str, Sequence[str]]
 
 
-class Executor(Protocol):
+class Scoring(Protocol):
     """Scores requests; hands `(which request, its scores)` over as each is done, in any order."""
 
     def score(self, requests: Sequence[Texts]) -> Iterator[tuple[int, Scored]]: ...
 
 
 @dataclass(frozen=True)
-class LocalExecutor:
+class LocalScoring:
     """Scores in this process, with a model that is loaded.
 
     Attributes:
@@ -52,7 +52,7 @@ class LocalExecutor:
 
 def execute(
     plan: Plan,
-    executor: Executor,
+    executor: Scoring,
     records: Kept[Record],
     on_record: Callable[[Record], None] | None = None,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dola.runs.completions import GenerationRecord
 from dola.runs.decoding import attempts_of, decoding_of, penalties_of
-from dola.runs.generating import LocalGenerationExecutor, generate_missing, lacking
+from dola.runs.generating import generate_missing, lacking
 from dola.runs.generation_measured import (
     measure_generation,
     outcome_of,
@@ -26,7 +26,7 @@ from dola.runs.summary import Summary
 from dola.runs.variants import Lineup
 
 if TYPE_CHECKING:
-    from dola.language_model import LanguageModel
+    from dola.runs.executor import Worker
     from dola.runs.model import Model
     from dola.runs.spec import RunSpec
     from dola.tasks.base import Dataset, GenerationTask
@@ -69,12 +69,11 @@ class GenerationRun:
 
     def execute(
         self,
-        lm: LanguageModel,
+        worker: Worker,
         records: Kept[GenerationRecord],
         on_record: Callable[[GenerationRecord], None],
     ) -> None:
-        executor = LocalGenerationExecutor(lm, self.lineup.scored, self.spec.batch_size)
-        generate_missing(self.plan, executor, records, on_record)
+        generate_missing(self.plan, worker, records, on_record)
 
     def means(self) -> GenerationMeans:
         return GenerationMeans(self.plan, self.lineup)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from dola.models.placement import Placement
 from dola.runs.fingerprint import model_identity
@@ -17,10 +17,17 @@ if TYPE_CHECKING:
     from dola.strategies import Depth, Strategy
 
 Tell = Callable[[str], None]
+# A `LanguageModel`, or whatever has its `iter_loglikelihood`, `iter_generate` and `chat_prompt`.
+Scorer = Any
 
 
+@runtime_checkable
 class Model(Protocol):
-    """Whose scores and texts a run records."""
+    """Whose scores and texts a run records: what a backend is to a run."""
+
+    @property
+    def name(self) -> str:
+        """As a result shows it."""
 
     def depth(self) -> Depth:
         """How deep it is, from its configuration alone."""
@@ -31,7 +38,7 @@ class Model(Protocol):
     def identity(self) -> str:
         """Which weights, configuration and tokenizer it is."""
 
-    def load(self, strategies: Sequence[Strategy]) -> LanguageModel:
+    def load(self, strategies: Sequence[Strategy]) -> Scorer:
         """The model itself, once it is sure that it has the strategies' layers."""
 
 
@@ -60,7 +67,7 @@ class NamedModel:
     def identity(self) -> str:
         return model_identity(self.name)
 
-    def load(self, strategies: Sequence[Strategy]) -> LanguageModel:
+    def load(self, strategies: Sequence[Strategy]) -> Scorer:
         """
         Raises:
             LayerError: a layer that the model lacks.
@@ -90,6 +97,10 @@ class LoadedModel:
 
     lm: LanguageModel
 
+    @property
+    def name(self) -> str:
+        return str(self.lm.name)
+
     def depth(self) -> Depth:
         return self.lm.depth
 
@@ -99,7 +110,7 @@ class LoadedModel:
     def identity(self) -> str:
         return f"loaded, sampled sha256 {_digest_of(self.lm)}"
 
-    def load(self, strategies: Sequence[Strategy]) -> LanguageModel:
+    def load(self, strategies: Sequence[Strategy]) -> Scorer:
         from dola.strategies import resolve_all
 
         resolve_all(strategies, self.lm.depths)

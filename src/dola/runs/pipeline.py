@@ -13,7 +13,7 @@ from dola.runs.results import Released
 from dola.runs.summary import Summary
 
 if TYPE_CHECKING:
-    from dola.language_model import LanguageModel
+    from dola.runs.executor import Worker
     from dola.runs.variants import Lineup
 
 R = TypeVar("R", bound=Recorded)
@@ -49,7 +49,7 @@ class Pipeline(Protocol[R]):
     def left(self, records: Kept[R]) -> int:
         """How many are not there yet."""
 
-    def execute(self, lm: LanguageModel, records: Kept[R], on_record: Callable[[R], None]) -> None:
+    def execute(self, worker: Worker, records: Kept[R], on_record: Callable[[R], None]) -> None:
         """Make and keep those."""
 
     def means(self) -> Means[R]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dola.runs.execute import LocalExecutor, execute, missing
+from dola.runs.execute import execute, missing
 from dola.runs.keeping import Kept
 from dola.runs.measured import Measured, measure, scores_of
 from dola.runs.plan import Plan, RunConfig, make_plan
@@ -17,7 +17,7 @@ from dola.runs.summary import Summary, summarise
 from dola.runs.variants import Lineup
 
 if TYPE_CHECKING:
-    from dola.language_model import LanguageModel
+    from dola.runs.executor import Worker
     from dola.runs.model import Model
     from dola.runs.spec import RunSpec
     from dola.tasks.base import Dataset, Task
@@ -60,9 +60,8 @@ class ScoringRun:
     def left(self, records: Kept[Record]) -> int:
         return len(missing(self.plan, records))
 
-    def execute(self, lm: LanguageModel, records: Kept[Record], on_record: Callable[[Record], None]) -> None:
-        executor = LocalExecutor(lm, self.lineup.scored, self.spec.truncate, self.spec.batch_tokens)
-        execute(self.plan, executor, records, on_record)
+    def execute(self, worker: Worker, records: Kept[Record], on_record: Callable[[Record], None]) -> None:
+        execute(self.plan, worker, records, on_record)
 
     def means(self) -> ScoringMeans:
         return ScoringMeans(self.plan, self.lineup)

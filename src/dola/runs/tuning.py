@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Unpack
 from dola.errors import RunError
 from dola.result import Result
 from dola.runs.asked_strategies import ContrastSettings
-from dola.runs.evaluate import Lines, Way, name_of, run
-from dola.runs.model import LoadedModel, Model
+from dola.runs.evaluate import Lines, Way, model_of, name_of, run
+from dola.runs.model import Model
 from dola.runs.spec import DEFAULT_MODEL, RunSpec, SpecSettings
 from dola.runs.sweep import STATIC, Sweep, Tried
 
@@ -25,7 +25,7 @@ _DATA = {"gsm8k": "validation"}
 def tune(
     task: str,
     *,
-    model: str | LanguageModel = DEFAULT_MODEL,
+    model: str | LanguageModel | Model = DEFAULT_MODEL,
     buckets: str | Sequence[str] = (),
     metric: str | None = None,
     output: str | Path | None = None,
@@ -51,7 +51,7 @@ def tune(
     spec = RunSpec.of({"task": task, "model": name_of(model), "data_version": _DATA.get(task), **settings})
     tried = Tried((buckets,) if isinstance(buckets, str) else tuple(buckets))
     way = Way(None if output is None else Path(output), overwrite, progress)
-    return run_tuning(spec, tried, way, metric, None if isinstance(model, str) else LoadedModel(model))
+    return run_tuning(spec, tried, way, metric, model_of(model))
 
 
 def run_tuning(
