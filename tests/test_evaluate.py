@@ -273,6 +273,16 @@ def test_a_page_shows_how_the_run_is_made_again(tmp_path: Path) -> None:
         assert text in page
 
 
+def test_a_page_names_preset_strategies_and_dtype_as_they_were_computed() -> None:
+    from dola.reports.view import view_of
+
+    facts = dict(view_of(scored(limit=2, alpha=0.3, divergence="js", dtype="bfloat16")).facts)
+    assert facts["Preset"] == "released, but for alpha 0.3, divergence js"
+    assert facts["Model"].endswith(", bfloat16")
+    assert "alpha=0.3" in facts["Strategies"]
+    assert "divergence=js" in facts["Strategies"]
+
+
 def test_tuning_chooses_and_says_what_to_paste() -> None:
     with fake_model():
         result = dola.tune("tfqa-mc", progress=False, **SCORING)

@@ -112,7 +112,7 @@ output_options = option_group(
     click.option(
         "--output-path",
         type=click.Path(path_type=Path),
-        help="The result file; its folder is made.  [default: the released script's]",
+        help="The result file; its folder is made.  [default: the released script's; of a tuning TASK_tuned]",
     ),
     click.option("--overwrite", is_flag=True, help="Start anew where there are records or a result."),
 )

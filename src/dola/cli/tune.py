@@ -98,7 +98,8 @@ def _tune(
 ) -> None:
     parallel.check(said)
     spec = RunSpec(task, **said)
-    way = output.way(spec)
+    # Of its own: the released scripts' is the evaluation's.
+    way = output.way(spec, Path(f"./{task}_tuned"))
     result = run_tuning(spec, Tried(buckets), way, metric)
     show_choice(result)
     written = [str(way.output), *_figure(way.output, result.tuning and result.tuning.static, result)]

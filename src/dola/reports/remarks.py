@@ -5,6 +5,7 @@ from __future__ import annotations
 from dola.reports.reading import is_generation, place_of, reads_answers, strategy_rows
 from dola.reports.ties import tied_lengths
 from dola.result import Result
+from dola.runs.spec import CONTRAST
 
 
 def facts_of(result: Result) -> tuple[tuple[str, str], ...]:
@@ -14,13 +15,22 @@ def facts_of(result: Result) -> tuple[tuple[str, str], ...]:
         ("Model", f"{settings.model} ({manifest['model']}), {manifest['dtype']}"),
         ("Data", f"{settings.data_source}, SHA-256 {manifest['data_sha256'][:12]}…"),
         ("Examples", f"{result.counts['examples']} of {settings.data_rows}"),
-        ("Preset", settings.preset),
+        ("Preset", _preset(result)),
         ("Strategies", "; ".join(_specs(result))),
         ("Made with", f"dola {manifest['code']}, seed {settings.seed}"),
     )
     if not is_generation(result):
         return facts
     return (*facts[:-1], ("Decoding", _decoding(result)), *_judges(result), facts[-1])
+
+
+def _preset(result: Result) -> str:
+    """The preset, and what was set otherwise for all strategies."""
+    said = {
+        name: value for name, value in (result.spec or {}).items() if name in CONTRAST and name != "preset"
+    }
+    changed = ", ".join(f"{name} {value}" for name, value in said.items())
+    return f"{result.settings.preset}, but for {changed}" if changed else result.settings.preset
 
 
 def _judges(result: Result) -> list[tuple[str, str]]:
