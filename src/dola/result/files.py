@@ -5,22 +5,27 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from dola.errors import RunError
 from dola.result.form import written
 
+# How many of a list are made into text at once, and below which level of the file everything is.
+_PIECE = 1_000
+_DEEP = 5
+
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file whole or not at all: a reader never meets half of it. What is not finite is null."""
-    write_text(path, json.dumps(written(content), ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, chain(_pieces(written(content)), ["\n"]))
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+def write_text(path: Path, text: str | Iterable[str]) -> None:
+    """Write a text file, in one or in pieces, whole or not at all."""
     # With the rights that the user's umask gives, as any new file; mkstemp's are for secrets.
     umask = os.umask(0)
     os.umask(umask)
@@ -28,7 +33,7 @@ def write_text(path: Path, text: str) -> None:
     try:
         # A text out of JSON may hold half a character: its escape is what JSON takes for it.
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write(text)
+            stream.writelines([text] if isinstance(text, str) else text)
             stream.flush()
             os.fsync(stream.fileno())
         Path(name).chmod(0o666 & ~umask)
@@ -58,3 +63,29 @@ def check_writable(path: Path, *, inputs: Iterable[Path] = ()) -> None:
             pass
     except OSError as error:
         raise RunError(f"cannot write to --output-path {path}: {error.strerror or error}") from None
+
+
+def _pieces(value: Any, depth: int = 0) -> Iterator[str]:
+    """What `json.dumps` makes of it, a part at a time: made at once, a text of a hundred thousand examples
+    takes five times its size."""
+    if depth == _DEEP or not isinstance(value, Mapping | list | tuple) or not value:
+        yield _dumped(value)
+    elif isinstance(value, Mapping):
+        for at, (key, each) in enumerate(value.items()):
+            name = key if isinstance(key, str) else json.dumps(key)
+            yield f"{', ' if at else '{'}{json.dumps(name, ensure_ascii=False)}: "
+            yield from _pieces(each, depth + 1)
+        yield "}"
+    elif len(value) > _PIECE:
+        for at in range(0, len(value), _PIECE):
+            yield f"{', ' if at else '['}{_dumped(value[at : at + _PIECE])[1:-1]}"
+        yield "]"
+    else:
+        for at, each in enumerate(value):
+            yield ", " if at else "["
+            yield from _pieces(each, depth + 1)
+        yield "]"
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

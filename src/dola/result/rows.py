@@ -23,7 +23,6 @@ class Row:
         per_token: an answer's score is the mean over its tokens, not the sum.
         measures: of each metric, the mean with its 95% interval.
         spread: of the random control, the standard deviation of each metric's mean from draw to draw.
-        draws: of the random control, each metric's sums over the examples, draw by draw.
         differences: from the first row, of each metric; None for the first row and the random control.
         fixed, broken: examples that the first row got wrong and this one right, and the other way round, by
             the first metric that is 0 or 1; None where there is no such metric.
@@ -38,7 +37,6 @@ class Row:
     per_token: bool
     measures: Mapping[str, Measure]
     spread: Mapping[str, float] = field(default_factory=dict)
-    draws: Mapping[str, tuple[float, ...]] | None = optional()
     differences: Mapping[str, PairedDifference] | None = named("difference", default=None)
     fixed: int | None = None
     broken: int | None = None

@@ -197,10 +197,11 @@ def _execute(spec: RunSpec, way: Way, planned: Pipeline[Any], model: Model, reco
 
 def _announce(spec: RunSpec, way: Way, planned: Pipeline[Any], left: int) -> None:
     """What it will do, before it begins."""
-    strategies = len(planned.lineup.asked)
-    counted = f"{strategies} {'strategy' if strategies == 1 else 'strategies'}"
+    asked = len(planned.lineup.asked)
+    strategies = "1 strategy" if asked == 1 else f"{asked} strategies"
+    examples = "1 example" if planned.examples == 1 else f"{planned.examples:,} examples"
     where = "nothing is written" if way.output is None else f"the result goes to {way.output}"
-    way.tell(f"{spec.task}: {planned.examples} examples, {counted}: {planned.work()}; {where}")
+    way.tell(f"{spec.task}: {examples}, {strategies}: {planned.work()}; {where}")
     if left < planned.total:
         way.tell(f"going on: {planned.total - left} of {planned.total} {planned.made}")
 

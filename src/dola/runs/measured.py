@@ -25,8 +25,8 @@ class MeasuredRow:
         kind: `strategy`, `variant` or `control`.
         strategy: its place among those scored; None for a control.
         per_example: each metric's values, in the examples' order.
-        spread: of the random control, the standard deviation of each metric's mean from draw to draw; and
-            `draws`, each metric's sums over the examples, draw by draw.
+        spread: of the random control, the standard deviation of each metric's mean from draw to draw, to
+            twelve digits: what shards come to together is what the run in one go does.
     """
 
     label: str
@@ -35,7 +35,6 @@ class MeasuredRow:
     per_token: bool
     per_example: Columns
     spread: dict[str, float] = field(default_factory=dict)
-    draws: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,8 +92,9 @@ def measure(plan: Plan, lineup: Lineup, records: Mapping[int, Record], *, seed: 
             strategy=None,
             per_token=False,
             per_example=_columns(plan.task.metrics, control.per_example),
-            spread={key: value for key, value in control.spread.items() if key in plan.task.metrics},
-            draws={key: sums for key, sums in control.draws.items() if key in plan.task.metrics},
+            spread=to_twelve_digits(
+                {key: value for key, value in control.spread.items() if key in plan.task.metrics}
+            ),
         )
         for control in drawn
     ]
@@ -112,6 +112,11 @@ def measure(plan: Plan, lineup: Lineup, records: Mapping[int, Record], *, seed: 
             **left_out_of(made),
         },
     )
+
+
+def to_twelve_digits(spread: Mapping[str, float]) -> dict[str, float]:
+    """Without the digits in which the order of a sum shows."""
+    return {key: float(f"{value:.12g}") for key, value in spread.items()}
 
 
 def left_out_of(records: Sequence[Record | GenerationRecord]) -> dict[str, int]:

@@ -14,11 +14,10 @@ from dola.result.form import read
 from dola.runs.generation_measured import summarise_generation
 from dola.runs.layer_counts import added_layers
 from dola.runs.manifest import OF_A_SHARD, differences
-from dola.runs.measured import Columns, Measured, MeasuredRow, Speed
+from dola.runs.measured import Columns, Measured, MeasuredRow, Speed, to_twelve_digits
 from dola.runs.results import measured_of, result_of
 from dola.runs.summary import Summary, summarise
 from dola.runs.tune import Candidate, tuning_json, two_fold
-from dola.tasks.controls import spread_of
 
 Named = tuple[Path, Result]
 
@@ -165,29 +164,22 @@ def _joined_row(rows: Sequence[MeasuredRow], weights: Sequence[int]) -> Measured
     per_example: Columns = {
         metric: [value for row in rows for value in row.per_example[metric]] for metric in first.per_example
     }
-    draws = _joined_draws(rows)
-    spread = spread_of(draws, sum(weights)) if draws else _estimated_spread(rows, weights)
-    return MeasuredRow(first.label, first.kind, first.strategy, first.per_token, per_example, spread, draws)
+    return MeasuredRow(
+        first.label, first.kind, first.strategy, first.per_token, per_example, _joined_spread(rows, weights)
+    )
 
 
-def _joined_draws(rows: Sequence[MeasuredRow]) -> dict[str, tuple[float, ...]]:
-    """The sums of each draw over all examples; empty where a shard has none."""
-    if not all(row.draws for row in rows):
-        return {}
-    return {
-        metric: tuple(map(math.fsum, zip(*(row.draws[metric] for row in rows), strict=True)))
-        for metric in rows[0].draws
-    }
-
-
-def _estimated_spread(rows: Sequence[MeasuredRow], weights: Sequence[int]) -> dict[str, float]:
-    """Of shards of before, which kept no draws. The examples' draws are independent, so variances of sums
-    add."""
-    return {
-        metric: math.sqrt(sum((w * row.spread[metric]) ** 2 for w, row in zip(weights, rows, strict=True)))
-        / sum(weights)
-        for metric in rows[0].spread
-    }
+def _joined_spread(rows: Sequence[MeasuredRow], weights: Sequence[int]) -> dict[str, float]:
+    """The examples' draws are independent, so variances of sums add."""
+    return to_twelve_digits(
+        {
+            metric: math.sqrt(
+                math.fsum((w * row.spread[metric]) ** 2 for w, row in zip(weights, rows, strict=True))
+            )
+            / sum(weights)
+            for metric in rows[0].spread
+        }
+    )
 
 
 def _joined_speed(parts: Sequence[Speed]) -> Speed:

@@ -85,7 +85,6 @@ def measured_of(result: Result) -> Measured:
                 row.per_token,
                 _columns(row.per_example),
                 dict(row.spread),
-                dict(row.draws or {}),
             )
             for row in result.rows
         ),
@@ -106,7 +105,6 @@ def result_row(row: SummaryRow, speeds: Sequence[Speed] = ()) -> Row:
         per_token=row.row.per_token,
         measures={metric: Measure.of(interval) for metric, interval in row.intervals.items()},
         spread=row.row.spread,
-        draws=row.row.draws or None,
         differences=None
         if row.differences is None
         else {metric: PairedDifference.of(each) for metric, each in row.differences.items()},

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import math
 import random
-import statistics
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from dola.tasks.base import E, Task, mean_of
 
 # Per token, or whatever the length counts: about what an un-normed contrast adds, and enough for MC2 to go to
 # the longest answer alone.
 _WEIGHT = 100.0
-_GRID = 2.0**36
+# Rows from this one on are drawn for a few times only: so many examples average out by themselves.
+_MANY = 3_000
+_FEW_DRAWS = 4
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,11 @@ class Control:
         per_example: the metrics of each example; for random scores their mean over the draws.
         spread: of the random scores only: the standard deviation, over the draws, of each metric's mean over
             the examples. Empty for the others, which have none.
-        draws: of the random scores only: each metric's sum over the examples, draw by draw, so that shards
-            can be put together.
     """
 
     name: str
     per_example: tuple[dict[str, float], ...]
     spread: dict[str, float]
-    draws: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def means(self) -> dict[str, float]:
@@ -59,7 +57,7 @@ def random_scores(answers: int, *, draws: int, seed: int | str) -> Iterator[tupl
     """`draws` times a score for each answer, all independent and alike."""
     generator = random.Random(seed)
     for _ in range(draws):
-        yield tuple(_WEIGHT * generator.random() for _ in range(answers))
+        yield tuple([_WEIGHT * generator.random() for _ in range(answers)])
 
 
 def controls(
@@ -72,7 +70,8 @@ def controls(
 ) -> tuple[Control, ...]:
     """The longest, the shortest and a random answer, measured as the task measures a model.
 
-    `lengths` has, for every example, the length of each of its continuations. At least 2 `draws`.
+    `lengths` has, for every example, the length of each of its continuations. At least 2 `draws`, of each row
+    of the first 3,000; of later ones 4 at most.
     """
     pairs = list(zip(examples, lengths, strict=True))
     by_length = [("longest answer", longest), ("shortest answer", shortest)]
@@ -84,30 +83,18 @@ def controls(
 
 
 def _random(task: Task[E], pairs: Sequence[tuple[E, Sequence[int]]], *, draws: int, seed: int) -> Control:
-    # By the example's own row, so that a shard or a resumed run draws for it what the whole run would.
-    drawn = [
-        [
-            task.measure(example, scores)
-            for scores in random_scores(len(ones), draws=draws, seed=f"{seed}:{example.index}")
-        ]
-        for example, ones in pairs
-    ]
-    per_example = tuple(mean_of(of_example) for of_example in drawn)
-    sums = {
-        key: tuple(
-            math.fsum(_on_grid(of_example[draw][key]) for of_example in drawn) for draw in range(draws)
-        )
-        for key in per_example[0]
-    }
-    return Control("random answer", per_example, spread_of(sums, len(pairs)), sums)
-
-
-def spread_of(draws: Mapping[str, Sequence[float]], examples: int) -> dict[str, float]:
-    """The standard deviation of each metric's mean from draw to draw, of its sums over the examples."""
-    return {key: statistics.stdev(one / examples for one in sums) for key, sums in draws.items()}
-
-
-def _on_grid(value: float) -> float:
-    """The value to eleven digits, so that sums of 100,000 of them are exact, in whatever parts they are made:
-    shards come to the sums of the whole run."""
-    return round(value * _GRID) / _GRID
+    per_example: list[dict[str, float]] = []
+    variances: dict[str, list[float]] = {}
+    for example, ones in pairs:
+        # By the example's own row, so that a shard or a resumed run draws for it what the whole run would.
+        many = draws if example.index < _MANY else min(draws, _FEW_DRAWS)
+        scores = random_scores(len(ones), draws=many, seed=f"{seed}:{example.index}")
+        drawn = [task.measure(example, each) for each in scores]
+        means = mean_of(drawn)
+        per_example.append(means)
+        for key, mean in means.items():
+            variance = math.fsum((one[key] - mean) ** 2 for one in drawn) / (many - 1)
+            variances.setdefault(key, []).append(variance)
+    # The examples' draws are independent, so the variances of what a draw gives them add: in shards as well.
+    spread = {key: math.sqrt(math.fsum(each)) / len(pairs) for key, each in variances.items()}
+    return Control("random answer", tuple(per_example), spread)
