@@ -101,8 +101,8 @@ def test_tune_chooses_among_buckets_of_any_strategy_and_strategies_without_one(t
     labels += ["delta:M=6,L=9.5", "high (released, alpha=0.2)"]
     assert [row["label"] for row in ours["rows"][1:5]] == labels
     assert [(each["layers"], each["flag"]) for each in ours["tuning"]["buckets"]] == [
-        ([0, 2], "sled:0,2,8:rate=2"),
-        ([4, 6], "sled:4,6,8"),
+        ([0, 2], "sled:low:rate=2,scale=75,steps=10,post_softmax=false,filter_value=-100"),
+        ([4, 6], "sled:high:rate=2.5,scale=75,steps=10,post_softmax=false,filter_value=-100"),
         ([], "delta:M=6,L=9.5"),
         ([4, 6], "4,6,8:alpha=0.2"),
     ]

@@ -14,7 +14,7 @@ from dola.result import Result
 
 def show_choice(result: Result) -> None:
     """The table, how the halves chose, and the flag to paste."""
-    console = Console()
+    console = Console(emoji=False)  # a text form holds colons: `mine:-1:power=2`
     view, tuning = view_of(result), result.tuning
     if tuning is None:
         raise ValueError("nothing was tuned")
@@ -30,12 +30,13 @@ def show_choice(result: Result) -> None:
         console.print(
             f"• one half chooses {fold.chosen} ({percent(fold.on_own)}); on the other half it reaches"
             f" {percent(fold.held_out)}",
+            markup=False,
             highlight=False,
         )
     others = [row.label for row in view.rows if row.label != tuning.chosen]
     for line in (tuning.verdict, *_without(view.findings, others), *view.notes):
         console.print(f"• {line}", highlight=False, markup=False)
-    console.print(f"\n{tuning.flag}", highlight=False, soft_wrap=True)
+    console.print(f"\n{tuning.flag}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _without(findings: Sequence[str], labels: Sequence[str]) -> list[str]:

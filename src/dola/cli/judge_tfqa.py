@@ -129,7 +129,7 @@ def _rate(
 
 def show(rating: Rating) -> None:
     """The figures with their intervals, what they say, and the released script's last lines."""
-    console = Console()
+    console = Console(emoji=False)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("in %, 95% intervals")
     for metric in METRICS:

@@ -22,7 +22,7 @@ _SHORT = {"inconsistent": "incons.", "malformed": "malf."}
 
 def show(summary: PairSummary, findings: Sequence[str], labels: tuple[str, str]) -> None:
     """Everything that the command says at its end."""
-    console = Console()
+    console = Console(emoji=False)
     console.print(Text(f"{labels[0]} against {labels[1]}", style="bold"), "", sep="\n")
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("category", overflow="fold")

@@ -1,4 +1,4 @@
-"""`dola tune`: which candidate layers suit a model."""
+"""`dola tune`: which layers and settings suit a model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FIXED = ("strategies", "variants", "retry", "do_shuffle", "extraction")
 
 @click.group()
 def tune() -> None:
-    """Choose the candidate layers for a model by two-fold validation, as the paper does."""
+    """Choose layers, and what else a strategy has to tune, by two-fold validation, as the paper does."""
 
 
 def _tuning_options(task: str, *metrics: str) -> Callable[[_Command], _Command]:
@@ -46,11 +46,19 @@ def _tuning_options(task: str, *metrics: str) -> Callable[[_Command], _Command]:
             ),
             click.option(
                 "--bucket",
+                "--early-exit-layers",
                 "buckets",
                 multiple=True,
                 metavar="LAYERS",
-                help="A bucket to choose from, or any strategy, as in --early-exit-layers. Several times."
-                "  [default: low and high; in a model of more than 40 layers one for every 20]",
+                help="Choose among these instead: layers, or any strategy, as in 'sled:low:rate=2'. Several"
+                " times.",
+            ),
+            click.option(
+                "--strategy",
+                metavar="NAME",
+                help="Choose among what this strategy has to tune: dola (its layers), sled (layers, rate and"
+                " scale), delta (M and L), static, or another's.  [default: dola: low and high; in a model of"
+                " more than 40 layers a bucket for every 20]",
             ),
         ):
             command = option(command)
@@ -62,9 +70,10 @@ def _tuning_options(task: str, *metrics: str) -> Callable[[_Command], _Command]:
 @tune.command("tfqa-mc")
 @_tuning_options("tfqa-mc", "MC1", "MC2", "MC3")
 def tfqa_mc(**asked: Any) -> None:
-    """On TruthfulQA, multiple choice: every bucket, every single static layer, and vanilla, from one pass.
+    """On TruthfulQA, multiple choice: what there is to choose from and vanilla, from one pass; of DoLa every
+    single static layer too.
 
-    Writes the result and, beside it, a figure (.svg); `dola report` makes a page of both.
+    Writes the result and, of static layers, a figure beside it (.svg); `dola report` makes a page of both.
     """
     _tune("tfqa-mc", **asked)
 
@@ -72,8 +81,8 @@ def tfqa_mc(**asked: Any) -> None:
 @tune.command("gsm8k")
 @_tuning_options("gsm8k", "accuracy", "accuracy_released")
 def gsm8k(*, said: dict[str, Any], **asked: Any) -> None:
-    """On GSM8K: vanilla and every bucket, on 1,000 examples of the training file unless --data-version says
-    otherwise; the test examples choose nothing.
+    """On GSM8K: vanilla and what there is to choose from, on 1,000 examples of the training file unless
+    --data-version says otherwise; the test examples choose nothing.
     """
     _tune("gsm8k", said={"data_version": "validation", **said}, **asked)
 
@@ -81,8 +90,8 @@ def gsm8k(*, said: dict[str, Any], **asked: Any) -> None:
 @tune.command("strqa")
 @_tuning_options("strqa", "accuracy", "accuracy_released")
 def strqa(**asked: Any) -> None:
-    """On StrategyQA: vanilla and every bucket. There is but one file of questions: what the halves reach on
-    each other is the figure to quote.
+    """On StrategyQA: vanilla and what there is to choose from. There is but one file of questions: what the
+    halves reach on each other is the figure to quote.
     """
     _tune("strqa", **asked)
 
@@ -90,6 +99,7 @@ def strqa(**asked: Any) -> None:
 def _tune(
     task: str,
     *,
+    strategy: str | None,
     buckets: tuple[str, ...],
     metric: str,
     said: dict[str, Any],
@@ -100,7 +110,7 @@ def _tune(
     spec = RunSpec(task, **said)
     # Of its own: the released scripts' is the evaluation's.
     way = output.way(spec, Path(f"./{task}_tuned"))
-    result = run_tuning(spec, Tried(buckets), way, metric)
+    result = run_tuning(spec, Tried(strategy, buckets), way, metric)
     show_choice(result)
     written = [str(way.output), *_figure(way.output, result.tuning and result.tuning.static, result)]
     click.echo(f"written: {', '.join(written)} (a page: dola report {way.output} -o report.html)", err=True)

@@ -130,7 +130,7 @@ class Running(Generic[R]):
         self._count = self._resumed = len(done)
         self._begun = time.monotonic()
         self._told = self._begun - _SECONDS + _FIRST
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, emoji=False)
         self._progress = Progress(
             BarColumn(bar_width=24),
             MofNCompleteColumn(),

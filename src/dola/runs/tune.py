@@ -1,12 +1,13 @@
-"""Which bucket of candidate layers to take, chosen as in the paper: by two-fold validation.
+"""Which bucket of candidate layers to take, or which other strategy: by two-fold validation, as in the paper.
 
-Each half of the examples chooses a bucket, and the other half says what that choice is worth. So the figure
+Each half of the examples chooses one, and the other half says what that choice is worth. So the figure
 that is reported was not made on the examples that chose, which a plain maximum over buckets is.
 """
 
 from __future__ import annotations
 
 import random
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -89,7 +90,7 @@ def tuning_json(
     return {
         "metric": found.metric,
         "chosen": rows[found.chosen.row].label,
-        "flag": f"--early-exit-layers {found.chosen.flag}",
+        "flag": f"--early-exit-layers {shlex.quote(found.chosen.flag)}",
         "agree": found.agree,
         "verdict": _verdict(found, rows[0].label),
         "folds": [asdict(fold) for fold in found.folds],

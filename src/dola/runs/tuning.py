@@ -26,6 +26,7 @@ def tune(
     task: str,
     *,
     model: str | LanguageModel | Model = DEFAULT_MODEL,
+    strategy: str | None = None,
     buckets: str | Sequence[str] = (),
     metric: str | None = None,
     output: str | Path | None = None,
@@ -40,8 +41,9 @@ def tune(
 
     Args:
         task: tfqa-mc (every static layer is scored too), gsm8k (on 1,000 training examples), strqa.
-        buckets: what to choose from: layers, or any strategy as a text. None: `low` and `high`; in a model of
-            more than 40 layers one for every 20.
+        strategy: choose among what this strategy has to tune: dola (unless said), sled, delta, static, or
+            another's.
+        buckets: choose among these instead: layers, or any strategy as a text.
         metric: what the choice is made by; None: MC3, or accuracy.
         settings: those of `RunSpec`, but the strategies; the others are as in `dola.evaluate`.
 
@@ -49,7 +51,7 @@ def tune(
         StrategyError: a bucket that is vanilla, which all are compared with.
     """
     spec = RunSpec.of({"task": task, "model": name_of(model), "data_version": _DATA.get(task), **settings})
-    tried = Tried((buckets,) if isinstance(buckets, str) else tuple(buckets))
+    tried = Tried(strategy, (buckets,) if isinstance(buckets, str) else tuple(buckets))
     way = Way(None if output is None else Path(output), overwrite, progress)
     return run_tuning(spec, tried, way, metric, model_of(model))
 
@@ -66,7 +68,8 @@ def run_tuning(
         spec.task,
         metric or METRICS[spec.task],
         spec.seed,
-        static=not spec.benchmark.generates,
+        together=not spec.benchmark.generates,
+        tell=way.tell,
     )
     lines = Lines(sweep.strategies, sweep=lambda label: label.startswith(STATIC), extra=sweep.tuning)
     return run(spec, way, model, lines)

@@ -11,6 +11,7 @@ from dola.strategies.base import (
 from dola.strategies.delta import DeLTa
 from dola.strategies.dola import DoLa, DoLaStatic
 from dola.strategies.exit_logits import ExitLogits
+from dola.strategies.grid import grid_texts
 from dola.strategies.label import strategy_label
 from dola.strategies.layers import Bucket, candidate_layers, candidates_from, candidates_text
 from dola.strategies.parse import parse_named, parse_strategy
@@ -42,6 +43,7 @@ __all__ = [
     "candidates_text",
     "exits_of",
     "find_strategy",
+    "grid_texts",
     "parse_named",
     "parse_strategy",
     "resolve_all",

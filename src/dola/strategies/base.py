@@ -1,7 +1,7 @@
 """What every strategy is: where it leaves the trunk, and how the logits found there become scores."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
@@ -117,6 +117,21 @@ class Strategy(ABC):
     def released(self, task: str) -> Mapping[str, object]:  # noqa: ARG002 - of this one nothing is known
         """The settings that the strategy's own released code used for a task, where it is known."""
         return {}
+
+    @classmethod
+    def tuning_grid(cls, depths: Depths) -> Sequence["Strategy"]:
+        """What `dola tune --strategy NAME` tries in a model of this depth: a dozen at most, each costs a run.
+
+        Settings in which these differ are tuned; what all have alike and is the default, is the preset's.
+        Unless a strategy says otherwise it is itself with its defaults, over `low` and `high` where it needs
+        layers.
+
+        Raises:
+            StrategyError: of a strategy that needs other settings and says nothing of them.
+        """
+        from dola.strategies.grid import default_grid
+
+        return default_grid(cls, depths)
 
     @classmethod
     def from_layers(cls, layers: str) -> Mapping[str, object]:

@@ -14,6 +14,10 @@ from dola.strategies.reads import OWN, Depth, Depths, Read
 
 _GENERATING = ("gsm8k", "strqa", "tfqa")
 
+# Shares of the depth. The paper's example, M = 30 and L = 33 of 32 layers, is the first of each.
+_FITTED = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
+_BEYOND = (1 / 32, 1 / 16, 1 / 8)
+
 
 @dataclass(frozen=True)
 class DeLTa(Strategy):
@@ -75,6 +79,15 @@ class DeLTa(Strategy):
             normalised=True,
             explanation=Explanation((slope, last), details),
         )
+
+    @classmethod
+    def tuning_grid(cls, depths: Depths) -> list[Strategy]:
+        """The line fitted to the last 16th, 8th, quarter and half of the layers, read a 32nd, 16th and 8th of
+        the depth beyond the last."""
+        n = depths[OWN].num_layers
+        fitted = dict.fromkeys(n - max(1, round(n * share)) for share in _FITTED)
+        beyond = dict.fromkeys(max(1, round(2 * n * share)) / 2 for share in _BEYOND)
+        return [cls(M=first, L=n + layers) for first in fitted for layers in beyond]
 
     def released(self, task: str) -> Mapping[str, object]:
         return {"alpha": 0.1, "filter_value": -math.inf} if task in _GENERATING else {}

@@ -25,6 +25,11 @@ from dola.strategies.reads import OWN, Depths, Read
 # Stands in for the logarithm of a probability of zero on the premature side.
 _LOWEST_LOG_PROB = -1e30
 
+# Up to 40 layers the paper has two buckets, beyond one for every 20 layers (section 3.1).
+_HALVED_UP_TO = 40
+_BUCKET = 20
+_STATIC_TRIED = 12
+
 # What the released scripts set, by task; every one leaves the early exits un-normed. With an alpha of 0 the
 # released generation contrasts logits in place of log-probabilities: of no effect but on a penalty.
 _RELEASED: Mapping[str, Mapping[str, object]] = {
@@ -107,6 +112,12 @@ class DoLaStatic(_Contrasted):
         )
 
     @classmethod
+    def tuning_grid(cls, depths: Depths) -> list[Strategy]:
+        """Every layer; of a deeper model some, evenly spread."""
+        n = depths[OWN].num_layers
+        return [cls(premature_layer=layer) for layer in range(0, n, math.ceil(n / _STATIC_TRIED))]
+
+    @classmethod
     def from_layers(cls, layers: str) -> Mapping[str, object]:
         found = layer_numbers(layers)
         if len(found) != 2:
@@ -167,6 +178,16 @@ class DoLa(_Contrasted):
         premature = torch.tensor(layers, device=index.device)[index]
         details = {"divergence": divergence, "left_out": divergence.isnan().sum(0)}
         return Contrast(self._score(tile.log_probs(mature), difference), premature, details)
+
+    @classmethod
+    def tuning_grid(cls, depths: Depths) -> list[Strategy]:
+        """The paper's buckets: `low` and `high`, or every second layer of each 20."""
+        n = depths[OWN].num_layers
+        if n <= _HALVED_UP_TO:
+            return [cls("low"), cls("high")]
+        starts = range(0, n, _BUCKET)
+        buckets = [tuple(range(start, min(start + _BUCKET, n), 2)) for start in starts]
+        return [cls(layers, mature_layer=n) for layers in buckets]
 
     @classmethod
     def from_layers(cls, layers: str) -> Mapping[str, object]:

@@ -1,6 +1,6 @@
 """Which layers a name or a list stands for in a model of a given depth, and what is refused."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from dola.errors import LayerError
@@ -21,23 +21,27 @@ def bucket(name: str, depth: Depth) -> tuple[int, ...]:
     Raises:
         LayerError: an unknown name, or a model too shallow to have the bucket.
     """
+    n, layers = depth.num_layers, _buckets(depth)
+    if name not in layers:
+        raise LayerError(f"unknown layer bucket {name!r}: expected one of {', '.join(BUCKETS)}")
+    if not layers[name]:
+        raise LayerError(
+            f"the bucket {name!r} is empty in this model of {n} layers: name the layers, as in '0,{n}'"
+        )
+    return layers[name]
+
+
+def filled_buckets(depth: Depth) -> tuple[Bucket, ...]:
+    """The buckets that a model of this depth has a layer for."""
+    return tuple(name for name in BUCKETS if _buckets(depth)[name])
+
+
+def _buckets(depth: Depth) -> Mapping[str, tuple[int, ...]]:
     n = depth.num_layers
     start = 2 if depth.tied_embeddings else 0  # the built-in's 1 and 0 of fewer than 3 layers: `low` is empty
     low = tuple(range(start, n // 2 if n <= 40 else 20, 2))
     high = tuple(range(n // 2 if n <= 40 else n - 20, n, 2))
-    layers = {
-        "low": low,
-        "high": high,
-        "auto": tuple(sorted({*low, *high})),
-        "all": tuple(range(n)),
-    }.get(name)
-    if layers is None:
-        raise LayerError(f"unknown layer bucket {name!r}: expected one of {', '.join(BUCKETS)}")
-    if not layers:
-        raise LayerError(
-            f"the bucket {name!r} is empty in this model of {n} layers: name the layers, as in '0,{n}'"
-        )
-    return layers
+    return {"low": low, "high": high, "auto": tuple(sorted({*low, *high})), "all": tuple(range(n))}
 
 
 def checked_candidates(named: object) -> Bucket | tuple[int, ...]:

@@ -16,6 +16,7 @@ from dola.strategies.layers import (
     candidates_from,
     candidates_text,
     checked_candidates,
+    filled_buckets,
 )
 from dola.strategies.reads import OWN, Depths, Read
 
@@ -26,6 +27,9 @@ _RELEASED: Mapping[str, Mapping[str, object]] = {
     "gsm8k": {"rate": 2.0, "scale": 10, "steps": 1, "filter_value": -1000.0},
     "strqa": {"rate": 1.75, "scale": 5, "steps": 1, "filter_value": -1000.0},
 }
+
+# The rates and scales of those scripts.
+_TRIED = ((1.75, 5), (2.0, 10), (2.5, 75))
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,16 @@ class SLED(Strategy):
 
     def released(self, task: str) -> Mapping[str, object]:
         return {**_RELEASED[task], "early_exit_norm": False} if task in _RELEASED else {}
+
+    @classmethod
+    def tuning_grid(cls, depths: Depths) -> list[Strategy]:
+        """`low`, `high` and `all`, each with every rate and scale that a released script has."""
+        return [
+            cls(layers, rate=rate, scale=scale)
+            for layers in filled_buckets(depths[OWN])
+            if layers != "auto"
+            for rate, scale in _TRIED
+        ]
 
     @classmethod
     def from_layers(cls, layers: str) -> Mapping[str, object]:
