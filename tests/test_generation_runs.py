@@ -14,6 +14,7 @@ from dola.runs.completions import Completion, GenerationRecord, open_completions
 from dola.runs.generating import Batch, LocalGenerating, generate_missing, lacking
 from dola.runs.generation_measured import measure_generation, outcome_of, penalty_findings
 from dola.runs.generation_plan import Decoding, GenerationConfig, GenerationPlan, make_generation_plan
+from dola.runs.journal import records_path
 from dola.runs.plan import Selection
 from dola.runs.variants import line_up
 from dola.strategies import DoLa, Vanilla
@@ -269,3 +270,29 @@ def test_a_real_model_interrupted_and_resumed_comes_to_the_same_texts(tmp_path: 
         key: replace(each, seconds=None) for key, each in whole.items()
     }
     assert all(record.tokens and record.raw for record in whole.values())
+
+
+def test_a_sampled_run_cut_anywhere_goes_on_to_the_texts_of_an_undisturbed_one(tmp_path: Path) -> None:
+    """Repeated questions and second attempts too, whatever number of rows is generated at a time."""
+    lm = tiny_language_model()
+    strategies = (Vanilla(), DoLa((0,), mature_layer=lm.depth.num_layers))
+
+    class Short(StrategyQA):
+        """Prompts of bytes are long: of the task's own only the ends fit into the tiny model."""
+
+        def prompt(self, example: Any, *, attempt: int = 0) -> str:
+            return f"{example.index % 2}: the sun"
+
+    task = Short(load_demonstrations("strqa", DATA / "prompts"))
+    config = replace(plan().config, decoding=replace(SAMPLED, max_new_tokens=6), attempts=2)
+    made = make_generation_plan(task, task.load(DATA / "strategyqa"), config)
+    assert made.copies == (0, 0, 1)
+    whole = generated(tmp_path / "whole", made, LocalGenerating(lm, strategies, 3))
+    assert whole[0, 0].raw != whole[2, 0].raw
+    assert {record.attempts for record in whole.values()} == {2}
+    lines = records_path(tmp_path / "whole").read_bytes().splitlines(keepends=True)
+    for kept, batch_size in ((1, 1), (2, 2), (4, 1), (6, 3)):
+        records_path(tmp_path / "part").write_bytes(b"".join(lines[:kept]) + lines[kept][:9])
+        resumed = generated(tmp_path / "part", made, LocalGenerating(lm, strategies, batch_size))
+        for key, record in whole.items():
+            assert replace(resumed[key], seconds=None) == replace(record, seconds=None)

@@ -135,7 +135,7 @@ def test_every_line_says_by_itself_what_it_is_of(tmp_path: Path) -> None:
     ask(tmp_path / "out.json", Replies())
     (path,) = tmp_path.glob("*.jsonl")
     line = json.loads(path.read_text().splitlines()[1])
-    assert {"judge", "model", "prompt", "reply", "malformed", "key"} == set(line)
+    assert {"judge", "model", "prompt", "reply", "malformed", "key", "crc32"} == set(line)
 
 
 def test_a_line_that_a_full_disk_cut_short_spoils_none_that_follow(tmp_path: Path) -> None:

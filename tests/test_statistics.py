@@ -95,3 +95,32 @@ def test_intervals_cover_the_true_mean_about_as_often_as_they_say() -> None:
 def test_rows_of_different_examples_are_refused() -> None:
     with pytest.raises(ValueError, match="not the same examples"):
         paired_differences([(VALUES, OTHERS[:-1])], seed=0)
+
+
+def test_of_many_examples_the_limit_of_the_resampling_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = np.random.default_rng(3)
+    count = 12_000
+    rows = [
+        source.random(count).tolist(),
+        (source.random(count) < 0.4).astype(float).tolist(),
+        (source.random(count) < 0.002).astype(float).tolist(),  # two dozen of them: skewed
+        [1.0] * count,
+    ]
+    other = [
+        value + 0.01 * noise for value, noise in zip(rows[0], source.normal(0.6, 40, count), strict=True)
+    ]
+    limits, (p_limit,) = (
+        mean_intervals(rows, seed=0),
+        [each.p for each in paired_differences([(rows[0], other)], seed=0)],
+    )
+    monkeypatch.setattr("dola.statistics.MANY", count)
+    resampled = mean_intervals(rows, seed=0)
+    (difference,) = paired_differences([(rows[0], other)], seed=0)
+    for values, limit, drawn in zip(rows, limits, resampled, strict=True):
+        error = float(np.std(values)) / count**0.5
+        assert limit.mean == drawn.mean
+        # What 9,999 resamples themselves scatter by is 0.03 of a standard error, and two dozen come in steps.
+        assert (limit.low, limit.high) == pytest.approx((drawn.low, drawn.high), abs=0.12 * error + 1e-12)
+    assert 0.01 < difference.p < 0.5
+    assert p_limit == pytest.approx(difference.p, abs=0.02)
+    assert paired_differences([(rows[0], rows[0])], seed=0)[0].p == 1.0

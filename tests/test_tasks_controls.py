@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,6 +53,37 @@ def test_the_spread_is_that_of_the_mean_over_the_examples() -> None:
     row = controls(task, examples, [[1, 1, 1, 1]] * 2, draws=2000)[2]
     # Of two independent guesses among four.
     assert row.spread["accuracy"] == pytest.approx((0.25 * 0.75 / 2) ** 0.5, rel=0.05)
+
+
+def test_parts_spread_as_the_whole_does() -> None:
+    whole = controls(TASK, EXAMPLES, LENGTHS, draws=7)[2].spread
+    parts = [
+        controls(TASK, EXAMPLES[cut], LENGTHS[cut], draws=7)[2].spread for cut in (slice(2), slice(2, None))
+    ]
+    weights = (2, len(EXAMPLES) - 2)
+    for metric in TASK.metrics:
+        of_parts = sum((weight * part[metric]) ** 2 for weight, part in zip(weights, parts, strict=True))
+        assert whole[metric] == pytest.approx(of_parts**0.5 / len(EXAMPLES), rel=1e-12)
+
+
+def test_rows_beyond_three_thousand_are_drawn_for_a_few_times_only() -> None:
+    drawn: list[int] = []
+
+    class Counting(Factor):
+        def measure(self, example: Any, scores: Any) -> dict[str, float]:
+            drawn.append(example.index)
+            return super().measure(example, scores)
+
+    task = Counting()
+    first = task.load(DATA / "factor" / "expert_factor.csv").examples[0]
+    examples = [replace(first, index=index) for index in (0, 2_999, 3_000, 900_000)]
+    controls(task, examples, [[1, 1, 1, 1]] * 4, draws=20)
+    assert [drawn.count(example.index) - 2 for example in examples] == [
+        20,
+        20,
+        4,
+        4,
+    ]  # two controls of length
 
 
 def test_an_examples_draws_do_not_depend_on_the_others_in_the_run() -> None:

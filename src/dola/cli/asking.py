@@ -102,7 +102,9 @@ def tell_estimate() -> None:
 @contextmanager
 def asking(total: int, verdicts: Verdicts) -> Iterator[Callable[[Any], None]]:
     """A bar on a terminal; what is given back is to be called with each verdict. Interrupted, it says how to
-    go on."""
+    go on; and first what is to be said of the verdicts that were found."""
+    if verdicts.remark:
+        click.echo(verdicts.remark, err=True)
     console = Console(stderr=True)
     with Progress(
         BarColumn(bar_width=24),

@@ -6,14 +6,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from dola.errors import ModelError
 from dola.judges.settings import EndpointSettings
 from dola.models.placement import Placement
 from dola.runs.event_loop import finished
 from dola.runs.fingerprint import model_identity
-from dola.runs.verdicts import Asked, Verdict, Verdicts, ask_all
+from dola.runs.verdicts import Asked, Verdict, Verdicts, ask_all, in_version
 
 if TYPE_CHECKING:
     from dola.language_model import LanguageModel
@@ -47,6 +47,10 @@ class ChatJudge(Protocol):
     def name(self) -> str:
         """As it was given."""
 
+    @property
+    def version(self) -> int:
+        """Counted up where it comes to ask otherwise than judge, model and conversation say."""
+
     def asked(self, call: ChatCall) -> Asked:
         """What is recorded of a call. Uses no network."""
 
@@ -62,11 +66,14 @@ class ChatJudge(Protocol):
 class EndpointChat:
     """A chat model at an OpenAI-compatible endpoint."""
 
+    version: ClassVar[int] = 1
+
     name: str
     settings: EndpointSettings
 
     def asked(self, call: ChatCall) -> Asked:
-        return Asked(f"chat at {self.settings.address}, {call.manner}", self.name, call.text)
+        manner = in_version(f"chat at {self.settings.address}, {call.manner}", self)
+        return Asked(manner, self.name, call.text)
 
     def reply(self, calls: Sequence[ChatCall], verdicts: Verdicts, on_verdict: OnVerdict) -> None:
         finished(self._reply({self.asked(call): call for call in calls}, verdicts, on_verdict))
@@ -100,6 +107,8 @@ class LocalChat:
         seed: of the sampling, where a prompt asks for a temperature.
     """
 
+    version: ClassVar[int] = 1
+
     name: str
     placement: Placement
     load: Callable[[], LanguageModel]
@@ -107,7 +116,8 @@ class LocalChat:
     trust_remote_code: bool = False
 
     def asked(self, call: ChatCall) -> Asked:
-        return Asked(f"local chat, {call.manner}, seed {self.seed}", self._identity, call.text)
+        manner = in_version(f"local chat, {call.manner}, seed {self.seed}", self)
+        return Asked(manner, self._identity, call.text)
 
     def reply(self, calls: Sequence[ChatCall], verdicts: Verdicts, on_verdict: OnVerdict) -> None:
         lm = self.load()

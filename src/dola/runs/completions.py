@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dola.runs.journal import Records, open_journal
+from dola.runs.records import check_recorded_alike
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Completion:
     left_out: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class GenerationRecord:
     """A completion that is kept.
 
@@ -68,6 +69,7 @@ class GenerationRecord:
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> GenerationRecord:
+        check_recorded_alike(found)
         layers, seconds = found["layers"], found["seconds"]
         return cls(
             index=int(found["index"]),
@@ -80,7 +82,7 @@ class GenerationRecord:
             layers=None if layers is None else {str(layer): int(count) for layer, count in layers.items()},
             attempts=int(found["attempts"]),
             seconds=None if seconds is None else float(seconds),
-            left_out=int(found.get("left_out", 0)),
+            left_out=int(found["left_out"]),
         )
 
 

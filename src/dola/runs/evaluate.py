@@ -179,6 +179,8 @@ def run(spec: RunSpec, way: Way, model: Model | None = None, lines: Lines | None
 
 
 def _execute(spec: RunSpec, way: Way, planned: Pipeline[Any], model: Model, records: Kept[Any]) -> None:
+    if records.remark:
+        way.tell(records.remark)
     left = planned.left(records)
     if not left:
         where = "" if way.output is None else f" ({records_path(way.output).name})"

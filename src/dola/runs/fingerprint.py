@@ -12,14 +12,8 @@ from typing import IO
 
 from huggingface_hub import try_to_load_from_cache
 
-import dola
 from dola.models.aliases import resolve_alias
 
-# The rooms whose code decides a score; what only shows or summarises may change under a run.
-SCORING_ROOMS = ("contrast", "strategies", "head", "models", "scoring", "tasks")
-# And those that decide a generated text: what the prompt is, the manifest says by itself.
-GENERATION_ROOMS = ("contrast", "strategies", "head", "models", "hosts", "language_model.py")
-JUDGING_ROOM = "tasks"
 _WEIGHTS = ("*.safetensors", "*.gguf", "*.bin", "*.pt", "*.pth")
 # What the host may read of a model's folder besides: settings, tokenizers and their vocabularies, chat
 # templates, the index of the weights, adapters, code. Not every .json: results may lie beside.
@@ -39,18 +33,6 @@ def texts_digest(texts: Iterable[Sequence[str]]) -> str:
     for each in texts:
         digest.update(json.dumps(list(each), ensure_ascii=False).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
-
-
-def code_version(rooms: Sequence[str] = SCORING_ROOMS) -> str:
-    """The package's version, and twelve digits over the source of the rooms that decide what is recorded."""
-    home = Path(dola.__file__).parent
-    digest = hashlib.sha256()
-    for room in rooms:
-        path = home / room
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(file.relative_to(home).as_posix().encode())
-            digest.update(file.read_bytes())
-    return f"{dola.__version__}+{digest.hexdigest()[:12]}"
 
 
 def model_identity(name: str) -> str:

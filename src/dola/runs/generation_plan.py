@@ -6,9 +6,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+import dola
 from dola.errors import RunError
-from dola.runs.fingerprint import GENERATION_ROOMS, JUDGING_ROOM, code_version, texts_digest
-from dola.runs.plan import Selection, versions_in_manifest
+from dola.runs.fingerprint import texts_digest
+from dola.runs.plan import Selection
+from dola.runs.versions import GENERATION, Version, strategy_versions, version_of
 from dola.tasks.base import Dataset, GenerationTask
 
 
@@ -35,7 +37,7 @@ class GenerationConfig:
     Attributes:
         strategies: resolved, as `parse_strategy` reads them.
         penalties: each strategy's repetition penalty.
-        versions: each one's `Strategy.version`.
+        versions: of each, as `version_of` tells it.
         attempts: how often to generate at most where the task's released rule finds no answer.
         shuffled: whether each attempt has another prompt.
     """
@@ -48,7 +50,7 @@ class GenerationConfig:
     selection: Selection
     attempts: int = 1
     shuffled: bool = False
-    versions: tuple[int, ...] = ()
+    versions: tuple[Version, ...] = ()
 
     @property
     def may_differ(self) -> bool:
@@ -99,24 +101,24 @@ def make_generation_plan(
         for name in ("temperature", "top_p", "top_k", "seed")
     }
     attempts = config.attempts if config.may_differ else 1
-    # Whether to try again is the task's to say.
-    rooms = (*GENERATION_ROOMS, JUDGING_ROOM) if attempts > 1 else GENERATION_ROOMS
     manifest = {
         "task": task.name,
+        "task_version": version_of(task),
         "data_sha256": dataset.sha256,
         "requests_sha256": texts_digest(("chat" if task.chat else "prompt", prompt) for prompt in prompts),
         "rows": f"{examples[0].index} to {examples[-1].index}, {len(examples)} of {len(dataset.examples)}",
         "model": config.model_identity,
         "dtype": config.dtype,
         "strategies": list(config.strategies),
-        **versions_in_manifest(config.versions),
+        **strategy_versions(config.versions),
+        "method_version": GENERATION,
         "repetition_penalty": list(config.penalties),
         "max_new_tokens": decoding.max_new_tokens,
         "do_sample": decoding.do_sample,
         **sampled,
         "stop": list(task.stop),
         "attempts": attempts,
-        "code": code_version(rooms),
+        "code": dola.__version__,
     }
     copies = _copies(task, dataset) if decoding.do_sample else {}
     return GenerationPlan(

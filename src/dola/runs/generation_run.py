@@ -24,6 +24,7 @@ from dola.runs.results import Released
 from dola.runs.scoring_run import about_tokens
 from dola.runs.summary import Summary
 from dola.runs.variants import Lineup
+from dola.runs.versions import version_of
 
 if TYPE_CHECKING:
     from dola.runs.executor import Worker
@@ -104,7 +105,7 @@ def generation_run(
         model_identity=model.identity(),
         dtype=model.dtype(),
         strategies=tuple(str(strategy) for strategy in lineup.scored),
-        versions=tuple(strategy.version for strategy in lineup.scored),
+        versions=tuple(version_of(strategy) for strategy in lineup.scored),
         penalties=penalties_of(spec, lineup.scored, model.depth()),
         decoding=decoding_of(spec, tell),
         selection=spec.selection,

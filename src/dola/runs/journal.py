@@ -1,65 +1,69 @@
-"""One JSON line a record, appended and on the disk before the next one is begun.
+"""One JSON line a record, appended and on the disk before the next one is begun: see `record_lines`.
 
-    {"manifest": {...}}                                          the first line
-    {"index": 0, "tokens": [3, 5], "scores": [[-9.8, -6.9]], "layers": [null], ...}
-
-A line that a kill or a full disk cut short is the last one and is redone. Whatever else is wrong with the
-file is an error: it is the user's only copy of hours of work, and nothing is guessed about it.
+A line that a kill or a full disk cut short is the last one and is redone, which is told. Whatever else is
+wrong with the file is an error: it is the user's only copy of hours of work, and nothing is guessed about it.
+Nothing is written, cut or deleted before the file is known to be ours, and of the run that is gone on with.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import IO, Any, Generic
 
 from filelock import FileLock, Timeout
 
-from dola.errors import DataError, RunError
+from dola.errors import RunError
 from dola.runs.manifest import check_same_run
+from dola.runs.record_lines import Found, R, check_ours, header_of, line_of, read_journal, seal_of
 
 _SUFFIX = ".records.jsonl"
 
 
-class Recorded(Protocol):
-    """A frozen dataclass that is one line of the file."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def key(self) -> Hashable:
-        """What it is the record of: a second line with the same key takes the first one's place."""
-
-    @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> Self: ...
-
-
-R = TypeVar("R", bound=Recorded)
-
-
 class Records(Generic[R]):
-    """The records of one output path, open for appending. Made by `open_journal`."""
+    """The records of one output path, open for appending. Made by `open_journal`.
 
-    def __init__(self, path: Path, stream: IO[bytes], done: dict[Any, R]) -> None:
+    Attributes:
+        done: by their keys.
+        remark: what is to be said of how they were found, a sentence; None where there is nothing.
+    """
+
+    def __init__(self, path: Path, stream: IO[bytes], found: Found[R]) -> None:
         self.path = path
-        self.done = done
+        self.done = found.done
+        self.remark: str | None = None
         self._stream = stream
+        # Of a journal of before: it is sealed when it is first added to.
+        self._seal = None if found.version else seal_of(found)
+        if found.half:
+            stream.truncate(found.end)
+            self.remark = f"{path} ended in half a line, as a kill or a full disk leaves it: it is made again"
 
     def append(self, record: R) -> None:
         """Add a record; when this returns it is on the disk."""
+        self._write((self._seal or b"") + line_of(asdict(record)))
+        self._seal = None
+        self.done[record.key] = record
+
+    def begin(self, manifest: Mapping[str, Any]) -> None:
+        """Write the first line."""
+        self._write(header_of(manifest))
+
+    def _write(self, lines: bytes) -> None:
         end = self._stream.seek(0, os.SEEK_END)
+        rest = memoryview(lines)
         try:
-            _write_line(self._stream, asdict(record))
+            while rest:  # unbuffered: a nearly full disk takes a part, and says so at the next write
+                rest = rest[self._stream.write(rest) :]
+            os.fsync(self._stream.fileno())
         except OSError as error:  # a full disk's error does not know the file's name
             error.filename = str(self.path)
             with suppress(OSError):  # others may still append: half a line is read back as the last one only
                 self._stream.truncate(end)
             raise
-        self.done[record.key] = record
 
 
 def records_path(output: Path) -> Path:
@@ -74,24 +78,47 @@ def open_journal(
 
     Raises:
         RunError: another process has them, they are another run's, or `output` is there without records.
-        DataError: the file is damaged elsewhere than at its end.
+        DataError: the file is not ours, damaged elsewhere than in its last line's end, or of a version that
+            recorded something else.
     """
     path = records_path(output)
     with _locked(output):
-        if overwrite:
-            path.unlink(missing_ok=True)
-        elif output.exists() and not path.exists():
-            raise RunError(
-                f"{output} exists, without the records of a run that could be gone on with ({path.name});"
-                " give another --output-path, or --overwrite to replace it"
-            )
-        with path.open("a+b", buffering=0) as stream:
-            recorded, done = _read(kind, path, stream)
-            if recorded is None:
-                _write_line(stream, {"manifest": dict(manifest)})
-            else:
-                check_same_run(recorded, manifest, where=str(path))
-            yield Records(path, stream, done)
+        found = _found(kind, output, manifest, overwrite=overwrite)
+        with path.open("ab", buffering=0) as stream:
+            records = Records(path, stream, found)
+            if found.manifest is None:
+                records.begin(manifest)
+            yield records
+
+
+def recorded(kind: type[R], output: Path) -> dict[Any, R]:
+    """The records beside `output` by their keys, where there are any. Reads only, also while others write.
+
+    Raises:
+        DataError: as `open_journal`.
+    """
+    path = records_path(output)
+    return read_journal(kind, path).done if path.exists() else {}
+
+
+def _found(kind: type[R], output: Path, manifest: Mapping[str, Any], *, overwrite: bool) -> Found[R]:
+    """What there is to go on with; a file that is to be replaced is gone."""
+    path = records_path(output)
+    if path.exists():
+        check_ours(path)
+    if overwrite:
+        path.unlink(missing_ok=True)
+        return Found()
+    empty = not path.exists() or path.stat().st_size == 0
+    if empty and output.exists():
+        raise RunError(
+            f"{output} exists, without the records of a run that could be gone on with ({path.name});"
+            " give another --output-path, or --overwrite to replace it"
+        )
+    found = Found[R]() if empty else read_journal(kind, path)
+    if found.manifest is not None:
+        check_same_run(found.manifest, manifest, where=str(path))
+    return found
 
 
 @contextmanager
@@ -107,55 +134,3 @@ def _locked(output: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _read(kind: type[R], path: Path, stream: IO[bytes]) -> tuple[dict[str, Any] | None, dict[Any, R]]:
-    """The manifest and the records; the stream is left at the end of the last whole line."""
-    stream.seek(0)
-    content = stream.read()
-    lines = content.split(b"\n")
-    whole, rest = lines[:-1], lines[-1]
-    if whole and not rest and _parsed(whole[-1]) is None:
-        rest = whole.pop()
-    kept = sum(len(line) + 1 for line in whole)
-    if kept < len(content):
-        stream.truncate(kept)
-    stream.seek(0, os.SEEK_END)
-    manifest, done = None, dict[Any, R]()
-    for number, line in enumerate(whole, start=1):
-        found = _parsed(line)
-        try:
-            if found is None:
-                raise ValueError
-            if number == 1:
-                manifest = dict(found["manifest"])
-            else:
-                record = kind.from_json(found)
-                done[record.key] = record
-        except (KeyError, TypeError, ValueError):
-            raise DataError(
-                "not a record of dola: the file was changed or damaged; --overwrite starts anew",
-                path=path,
-                line=number,
-            ) from None
-    return manifest, done
-
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    try:
-        found = json.loads(line)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def _line_of(value: Mapping[str, Any]) -> bytes:
-    # A text out of JSON may hold half a character: its escape is what JSON takes for it.
-    return json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
-
-
-def _write_line(stream: IO[bytes], value: Mapping[str, Any]) -> None:
-    rest = memoryview(_line_of(value))
-    while rest:  # unbuffered: a nearly full disk takes a part, and says so at the next write
-        rest = rest[stream.write(rest) :]
-    os.fsync(stream.fileno())

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from dola.judges.card import NO, YES, Kind, is_judge, judge_prompt, read_card
 from dola.judges.settings import EndpointSettings
@@ -15,7 +15,7 @@ from dola.judges.truthful import probability_of_yes
 from dola.models.placement import Placement
 from dola.runs.event_loop import finished
 from dola.runs.fingerprint import model_identity
-from dola.runs.verdicts import Asked, Verdict, Verdicts, ask_all
+from dola.runs.verdicts import Asked, Verdict, Verdicts, ask_all, in_version
 
 OnVerdict = Callable[[Verdict], None]
 
@@ -29,6 +29,11 @@ class Judge(Protocol):
     @property
     def name(self) -> str:
         """As it was given."""
+
+    @property
+    def version(self) -> int:
+        """Counted up where it comes to ask otherwise than judge, model and prompt say: nothing that an
+        earlier version was told is taken for an answer then."""
 
     def prepare(self) -> None:
         """Refuse what can be refused before anything is asked. May use the network."""
@@ -50,6 +55,8 @@ class Judge(Protocol):
 class EndpointJudge:
     """A completion model at an endpoint, asked as the released rating asks. `name`: the endpoint's."""
 
+    version: ClassVar[int] = 1
+
     kind: Kind
     name: str
     settings: EndpointSettings
@@ -62,7 +69,7 @@ class EndpointJudge:
 
     def asked(self, question: str, answer: str) -> Asked:
         where = f"completion at {self.settings.address}"
-        return Asked(where, self.name, judge_prompt(self.kind, question, answer))
+        return Asked(in_version(where, self), self.name, judge_prompt(self.kind, question, answer))
 
     def answer(self, left: Sequence[Asked], verdicts: Verdicts, on_verdict: OnVerdict) -> None:
         if left:
@@ -91,6 +98,8 @@ class EndpointJudge:
 class LocalModelJudge:
     """A model on this machine. Its verdicts are kept by what the weights are, not by their path."""
 
+    version: ClassVar[int] = 1
+
     kind: Kind
     name: str
     placement: Placement
@@ -110,7 +119,7 @@ class LocalModelJudge:
         load_depth(source, trust_remote_code=self.trust_remote_code)
 
     def asked(self, question: str, answer: str) -> Asked:
-        return Asked("local", self._identity, judge_prompt(self.kind, question, answer))
+        return Asked(in_version("local", self), self._identity, judge_prompt(self.kind, question, answer))
 
     def answer(self, left: Sequence[Asked], verdicts: Verdicts, on_verdict: OnVerdict) -> None:
         if not left:

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from dola.runs.journal import Recorded, open_journal
+from dola.runs.journal import open_journal
+from dola.runs.record_lines import Recorded
 
 R = TypeVar("R", bound=Recorded)
 
@@ -18,11 +19,17 @@ class Kept(Protocol[R]):
     @property
     def done(self) -> dict[Any, R]: ...
 
+    @property
+    def remark(self) -> str | None:
+        """What there is to be told of those of before; mostly nothing."""
+
     def append(self, record: R) -> None: ...
 
 
 class InMemory:
     """Records that are gone with the process."""
+
+    remark: str | None = None
 
     def __init__(self) -> None:
         self.done: dict[Any, Any] = {}

@@ -9,10 +9,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from dola.errors import RunError
+from dola.runs.versions import first_alike
 
 # What each field is, for the message that says it differs.
 FIELDS = {
     "task": "the task",
+    "task_version": "the task's own version",
     "data_sha256": "the data file",
     "requests_sha256": "the prompts, or the answers that are scored",
     "rows": "the rows that are scored",
@@ -20,6 +22,7 @@ FIELDS = {
     "dtype": "the dtype of the weights",
     "strategies": "the strategies",
     "strategy_versions": "the strategies' own versions",
+    "method_version": "the version of how dola scores or generates",
     "truncate": "--truncate",
     "repetition_penalty": "the repetition penalties, one a strategy",
     "max_new_tokens": "--max-new-tokens",
@@ -33,19 +36,35 @@ FIELDS = {
     "attempts": "--retry",
     "code": "the version of dola",
 }
+# Said, and no reason to refuse anything: whether the code records the same, the versions say.
+SAID = ("code",)
 # The fields in which the shards of one run differ.
 OF_A_SHARD = ("rows", "requests_sha256")
+# What manifests of before versions count as; the strategies' are as many as they are.
+_FIRST = {"task_version": 1, "method_version": 1}
 
 
 def differences(
     recorded: Mapping[str, Any], asked: Mapping[str, Any], *, ignoring: tuple[str, ...] = ()
 ) -> list[str]:
     """Each field that is not the same, in words: `the model: recorded ..., now ...`."""
-    return [
-        f"{FIELDS[field]}: recorded {_shown(recorded.get(field))}, now {_shown(asked.get(field))}"
+    pairs = {
+        field: (_value(recorded, field, beside=asked), _value(asked, field, beside=recorded))
         for field in FIELDS
-        if field not in ignoring and recorded.get(field) != asked.get(field)
+        if field not in ignoring
+    }
+    return [
+        f"{FIELDS[field]}: recorded {_shown(one)}, now {_shown(other)}"
+        for field, (one, other) in pairs.items()
+        if one != other
     ]
+
+
+def _value(manifest: Mapping[str, Any], field: str, *, beside: Mapping[str, Any]) -> Any:
+    """A field's value; of a manifest of before there were versions, the first of each."""
+    if field != "strategy_versions" or field in manifest:
+        return manifest.get(field, _FIRST.get(field))
+    return [first_alike(version) for version in beside.get(field, ())] or None
 
 
 def check_same_run(recorded: Mapping[str, Any], asked: Mapping[str, Any], *, where: str) -> None:
@@ -54,7 +73,7 @@ def check_same_run(recorded: Mapping[str, Any], asked: Mapping[str, Any], *, whe
     Raises:
         RunError: with every field that differs.
     """
-    found = differences(recorded, asked)
+    found = differences(recorded, asked, ignoring=SAID)
     if found:
         raise RunError(
             f"{where} holds records of another run; {'; '.join(found)}."

@@ -13,7 +13,7 @@ from dola.result import RatedBy, Result, Tuning
 from dola.result.form import read
 from dola.runs.generation_measured import summarise_generation
 from dola.runs.layer_counts import added_layers
-from dola.runs.manifest import OF_A_SHARD, differences
+from dola.runs.manifest import OF_A_SHARD, SAID, differences
 from dola.runs.measured import Columns, Measured, MeasuredRow, Speed, to_twelve_digits
 from dola.runs.results import measured_of, result_of
 from dola.runs.summary import Summary, summarise
@@ -42,7 +42,7 @@ def merge_shards(results: Mapping[Path, Result]) -> list[Named]:
 def _same_run(one: Result, other: Result) -> bool:
     sharded = one.settings.shard and other.settings.shard
     labels = [[row.label for row in each.rows] for each in (one, other)]
-    alike = not differences(one.manifest, other.manifest, ignoring=OF_A_SHARD)
+    alike = not differences(one.manifest, other.manifest, ignoring=OF_A_SHARD + SAID)
     return bool(sharded) and labels[0] == labels[1] and alike
 
 

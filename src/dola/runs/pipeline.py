@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from dola.runs.journal import Recorded
 from dola.runs.keeping import Kept
 from dola.runs.measured import Measured
 from dola.runs.progress import Means
+from dola.runs.record_lines import Recorded
 from dola.runs.results import Released
 from dola.runs.summary import Summary
 

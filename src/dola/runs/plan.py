@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import dola
 from dola.errors import RunError
-from dola.runs.fingerprint import code_version, texts_digest
+from dola.runs.fingerprint import texts_digest
+from dola.runs.versions import SCORING, Version, strategy_versions, version_of
 from dola.tasks.base import Dataset, Request, Task
 from dola.tasks.subset import Shard, subset
 
@@ -40,7 +42,7 @@ class RunConfig:
         model_identity: which weights: see `fingerprint.model_identity`.
         dtype: of the weights, as they will be loaded.
         strategies: those scored, resolved, as `parse_strategy` reads them.
-        versions: each one's `Strategy.version`.
+        versions: of each, as `version_of` tells it.
     """
 
     model_identity: str
@@ -48,7 +50,7 @@ class RunConfig:
     strategies: tuple[str, ...]
     selection: Selection = Selection()
     truncate: bool = False
-    versions: tuple[int, ...] = ()
+    versions: tuple[Version, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,6 @@ class Plan:
     examples: tuple[Any, ...]
     requests: tuple[Request, ...]
     manifest: dict[str, Any]
-
-
-def versions_in_manifest(versions: Sequence[int]) -> dict[str, list[int]]:
-    """Said where one is not the first: records of before have none, and go on with the first."""
-    return {"strategy_versions": list(versions)} if any(each != 1 for each in versions) else {}
 
 
 def make_plan(task: Task[Any], dataset: Dataset[Any], config: RunConfig) -> Plan:
@@ -79,14 +76,16 @@ def make_plan(task: Task[Any], dataset: Dataset[Any], config: RunConfig) -> Plan
     requests = tuple(task.request(example) for example in examples)
     manifest = {
         "task": task.name,
+        "task_version": version_of(task),
         "data_sha256": dataset.sha256,
         "requests_sha256": texts_digest((each.prompt, *each.continuations) for each in requests),
         "rows": f"{examples[0].index} to {examples[-1].index}, {len(examples)} of {len(dataset.examples)}",
         "model": config.model_identity,
         "dtype": config.dtype,
         "strategies": list(config.strategies),
-        **versions_in_manifest(config.versions),
+        **strategy_versions(config.versions),
+        "method_version": SCORING,
         "truncate": config.truncate,
-        "code": code_version(),
+        "code": dola.__version__,
     }
     return Plan(task, config, examples, requests, manifest)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dola.errors import DataError
 from dola.runs.journal import Records, open_journal, records_path
 
 __all__ = ["Record", "Records", "open_records", "records_path"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """What scoring one example gave.
 
@@ -24,7 +25,7 @@ class Record:
         scores: `[strategy][continuation]`, sums of token scores.
         layers: of each strategy, how many tokens each premature layer was chosen for; None: not contrasted.
         left_out: candidates that held NaN or infinity and were left out of that choice, all strategies
-            together. Records of earlier versions lack it.
+            together.
     """
 
     index: int
@@ -41,6 +42,7 @@ class Record:
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Record:
+        check_recorded_alike(found)
         return cls(
             index=int(found["index"]),
             tokens=tuple(found["tokens"]),
@@ -48,7 +50,22 @@ class Record:
             truncated=int(found["truncated"]),
             scores=tuple(tuple(scores) for scores in found["scores"]),
             layers=tuple(found["layers"]),
-            left_out=int(found.get("left_out", 0)),
+            left_out=int(found["left_out"]),
+        )
+
+
+def check_recorded_alike(found: Mapping[str, Any]) -> None:
+    """See that scores and texts came about as they do now. Before candidates were counted that are left out,
+    a token that a strategy rules out lay elsewhere, and half precision was added up otherwise; the manifests
+    of that time, which name no versions, do not say so.
+
+    Raises:
+        DataError: they did not.
+    """
+    if "left_out" not in found:
+        raise DataError(
+            "recorded by a version of dola whose scores and texts were others (left_out is not counted): give"
+            " another --output-path, or --overwrite to start anew"
         )
 
 

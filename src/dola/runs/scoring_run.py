@@ -15,6 +15,7 @@ from dola.runs.records import Record
 from dola.runs.results import Released
 from dola.runs.summary import Summary, summarise
 from dola.runs.variants import Lineup
+from dola.runs.versions import version_of
 
 if TYPE_CHECKING:
     from dola.runs.executor import Worker
@@ -85,7 +86,7 @@ def scoring_run(
         model_identity=model.identity(),
         dtype=model.dtype(),
         strategies=tuple(str(strategy) for strategy in lineup.scored),
-        versions=tuple(strategy.version for strategy in lineup.scored),
+        versions=tuple(version_of(strategy) for strategy in lineup.scored),
         selection=spec.selection,
         truncate=spec.truncate,
     )

@@ -1,7 +1,7 @@
 """What judges were asked and said: a line each as it arrives, found again by its content.
 
     {"key": "5f0e...", "judge": "completion at http://...", "model": "ft:...", "prompt": "Q: ...",
-     "reply": {" yes": -0.02, " no": -4.1}, "malformed": null}
+     "reply": {" yes": -0.02, " no": -4.1}, "malformed": null, "crc32": "81c8f1d0"}
 
 Who asks the same judge the same thing again, in this run or in one after an interruption, pays nothing: the
 key is a hash of judge, model and prompt, and of nothing else. A reply that makes no sense was paid for too:
@@ -21,7 +21,8 @@ from typing import Any
 
 from dola.errors import JudgeError
 from dola.judges.endpoint import MalformedReply, RequestRefused
-from dola.runs.journal import Records, open_journal, records_path
+from dola.runs.journal import Records, open_journal, recorded
+from dola.runs.versions import Versioned, version_of
 
 _SUFFIX = ".verdicts"
 # All that one file of verdicts has in common: each line says by itself what it is of.
@@ -48,7 +49,14 @@ class Asked:
         return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-@dataclass(frozen=True)
+def in_version(manner: str, judge: Versioned) -> str:
+    """How a judge asks, told apart from how an earlier version of it asked: what that was told is not taken
+    for an answer to this."""
+    version = version_of(judge)
+    return manner if version == 1 else f"{manner}, version {version}"
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """A line of the file.
 
@@ -95,17 +103,18 @@ def open_verdicts(output: Path, *, overwrite: bool = False) -> AbstractContextMa
 
     Raises:
         RunError: another process has them.
-        DataError: the file is damaged elsewhere than at its end.
+        DataError: the file is not ours, or damaged elsewhere than in its last line's end.
     """
     return open_journal(Verdict, verdicts_of(output), _MANIFEST, overwrite=overwrite)
 
 
 def recorded_verdicts(output: Path) -> dict[str, Verdict]:
-    """The verdicts beside `output` by their key, where there are any; makes no file."""
-    if not records_path(verdicts_of(output)).exists():
-        return {}
-    with open_verdicts(output) as verdicts:
-        return verdicts.done
+    """The verdicts beside `output` by their key, where there are any; writes, cuts and locks nothing.
+
+    Raises:
+        DataError: the file is not ours, or damaged.
+    """
+    return recorded(Verdict, verdicts_of(output))
 
 
 def verdicts_of(output: Path) -> Path:

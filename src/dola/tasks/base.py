@@ -64,6 +64,11 @@ class Task(Protocol[E]):
         """As on the command line: `tfqa-mc`, `factor`."""
 
     @property
+    def version(self) -> int:
+        """Counted up where the same requests come to be recorded otherwise: a run is not gone on with then.
+        How an answer is measured may change; requests, which are recorded by their content, too."""
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """The keys of `measure` that a table shows, in its order. Each is in [0, 1], more is better."""
 
@@ -110,6 +115,12 @@ class GenerationTask(Protocol[E]):
     @property
     def name(self) -> str:
         """As on the command line: `gsm8k`, `strqa`, `tfqa`, `vicuna`."""
+
+    @property
+    def version(self) -> int:
+        """Counted up where the same prompts come to other recorded completions, as by another rule of when to
+        try again (`Judged.retry`) or another prompt of a later attempt: a run is not gone on with then. How
+        an answer is read and measured may change; first prompts and stop texts, recorded by content, too."""
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -169,7 +180,7 @@ def checked_scores(scores: Sequence[float], expected: int) -> list[float]:
     """
     if len(scores) != expected:
         raise ValueError(f"expected {expected} scores, one for each answer, found {len(scores)}")
-    if any(math.isnan(score) for score in scores):
+    if any(map(math.isnan, scores)):
         raise DolaError(
             "the model gave an answer a score that is not a number (NaN): "
             "half precision may have overflowed; try --dtype float32 or bfloat16"

@@ -56,6 +56,7 @@ class Factor:
     own_seam: bool = False
 
     name = "factor"
+    version = 1
     metrics = ("accuracy",)
     binary_metrics = frozenset({"accuracy"})
 

@@ -70,6 +70,7 @@ class Gsm8k:
     extraction: Extraction = "own"
 
     name = "gsm8k"
+    version = 1
     metrics = ("accuracy", "accuracy_released")
     binary_metrics = frozenset(metrics)
     stop = PRESETS["gsm8k"].stop_words

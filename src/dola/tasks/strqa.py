@@ -61,6 +61,7 @@ class StrategyQA:
     extraction: Extraction = "own"
 
     name = "strqa"
+    version = 1
     metrics = ("accuracy", "accuracy_released")
     binary_metrics = frozenset(metrics)
     stop = PRESETS["strqa"].stop_words

@@ -37,6 +37,7 @@ class TfqaOpen:
     demonstrations: Demonstrations
 
     name = "tfqa"
+    version = 1
     metrics: ClassVar[tuple[str, ...]] = ()
     binary_metrics: ClassVar[frozenset[str]] = frozenset()
     stop = PRESETS["tfqa"].stop_words

@@ -53,6 +53,7 @@ class TruthfulQAMC:
     demonstrations: Demonstrations
 
     name = "tfqa-mc"
+    version = 1
     metrics = ("MC1", "MC2", "MC3")
     binary_metrics = frozenset({"MC1"})
 

@@ -65,6 +65,7 @@ class Vicuna:
     template: Template | None = None
 
     name = "vicuna"
+    version = 1
     metrics: ClassVar[tuple[str, ...]] = ()
     binary_metrics: ClassVar[frozenset[str]] = frozenset()
 
