@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -51,7 +52,7 @@ def _generation(prompt: str, strategy: Strategy, settings: Mapping[str, object])
     text = f" It was number {digest[1]}. {ending[digest[2] % 3]}"
     stop = settings["stop"]
     stopped = bool(stop) and digest[3] % 4 > 0
-    raw = f"{text}\n\n{stop[0]} more" if stopped else text
+    raw = f"{text}\n\n{_new_turn(stop[0])} more" if stopped else text
     tokens = min(len(raw.split()), settings["max_new_tokens"])
     candidates = resolve_strategy(strategy, {OWN: DEPTH}).candidates
     layers = (
@@ -67,6 +68,13 @@ def _generation(prompt: str, strategy: Strategy, settings: Mapping[str, object])
         raw_text=raw,
         prompt_tokens=len(prompt.split()),
     )
+
+
+def _new_turn(stop: str | re.Pattern[str]) -> str:
+    """What a stop finds where a question begins."""
+    if isinstance(stop, str):
+        return stop
+    return next(text for text in ("Q:", "### Human:") if stop.search(f"\n{text}"))
 
 
 def fake_generator(lm: FakeLanguageModel | None = None) -> mock._patch:

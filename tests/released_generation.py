@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ def golden_runs(shared: Path, benchmark: str) -> Iterator[tuple[dict[str, Any], 
         yield from zip(golden["items"], result["per_item"], strict=True)
 
 
-def before_stop(raw: str, stop: Sequence[str]) -> str:
-    """Cut before the first stop text."""
-    return raw[: min((raw.find(text) for text in stop if text in raw), default=len(raw))]
+def before_stop(raw: str, stop: Sequence[re.Pattern[str]]) -> str:
+    """Cut before the first place that ends a completion."""
+    return raw[: min((found.start() for each in stop if (found := each.search(raw))), default=len(raw))]
 
 
 def prompt_sha256(prompt: str) -> str:

@@ -19,6 +19,7 @@ from dola.runs.plan import Selection
 from dola.runs.variants import line_up
 from dola.strategies import DoLa, Vanilla
 from dola.tasks.prompts import load_demonstrations
+from dola.tasks.stops import STOPS
 from dola.tasks.strqa import StrategyQA
 from dola.tasks.subset import Shard
 from dola.tasks.vicuna import Vicuna
@@ -99,7 +100,7 @@ def test_each_strategy_has_its_own_repetition_penalty_and_the_tasks_stop_strings
     executor, made = Scripted(), plan()
     generate_missing(made, executor, InMemory())
     assert [batch.repetition_penalty for batch in executor.batches] == [1.0, 1.2]
-    assert {batch.stop for batch in executor.batches} == {("Q:", "\n\n##")}
+    assert {batch.stop for batch in executor.batches} == {STOPS["strqa"]}
 
 
 def test_what_has_no_answer_is_tried_again_and_layers_of_all_attempts_are_counted(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_another_file_is_refused_and_never_executed(tmp_path: Path, text: str, t
 
 
 def test_a_folder_without_the_script_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"conversation\.py.*cannot be read"):
+    with pytest.raises(DataError, match=r"conversation\.py.*no such file"):
         conversation_for("vicuna", tmp_path)
 
 

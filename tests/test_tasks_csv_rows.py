@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,8 @@ def test_the_file_that_the_others_here_are_spoilt_from_is_good(tmp_path: Path) -
 # name: (bytes, line, column, what the message must say)
 MALFORMED = {
     "no column": (GOOD.replace(b"Best Answer", b"Best"), 1, "Best Answer", "no such column"),
+    "another case": (GOOD.replace(b"Best Answer", b"best answer"), 1, "Best Answer", "spells it 'best"),
+    "a cell of megabytes": (GOOD.replace(b"a mammal", b"a" * 10_000_001), 2, "Correct Answers", "10,000,0"),
     "column twice": (GOOD.replace(b"Category", b"Question"), 1, "Question", "2 times"),
     "no question": (GOOD.replace(b"Is a bat a bird?", b" ", 1), 2, "Question", "empty"),
     "no correct answers": (GOOD.replace(b"No; It is a mammal", b""), 2, "Correct Answers", "empty"),
@@ -93,6 +96,14 @@ def test_every_line_ending_reads_the_same(ending: bytes, tmp_path: Path) -> None
     rows = read_table(path).rows
     assert [row.line for row in rows] == [2, 3]
     assert rows[0].cells["Incorrect Answers"] == "Yes; It flies"
+
+
+def test_a_long_cell_is_read_and_the_readers_limit_left_as_it_was(tmp_path: Path) -> None:
+    before = csv.field_size_limit()
+    path = tmp_path / "TruthfulQA.csv"
+    path.write_bytes(GOOD.replace(b"flies", b"flies " * 40_000))
+    assert len(read_table(path).rows[0].cells["Incorrect Answers"]) > 200_000
+    assert csv.field_size_limit() == before
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:

@@ -104,6 +104,159 @@ def test_the_two_rules_read(text: str) -> None:
     assert (answer(text), released_answer(text)) == READ[text]
 
 
+# One value in the spellings of models, papers and countries.
+SPELT = {
+    "The answer is 9\\,500.": "9500",
+    "The answer is 9{,}500{,}000": "9500000",
+    "9,\\!500": "9500",
+    "The answer is 9'500.": "9500",
+    "The answer is 9 500.": "9500",
+    "The answer is 1\xa0000\xa0000.": "1000000",
+    "$\\frac{36}{2} = 18$": "18",
+    "The answer is $\\frac{36}{2}$.": "18",
+    "\\dfrac{36}{2}": "18",
+    "\\frac12": "0.5",
+    "1\\frac{1}{2}": "1.5",
+    "The answer is $1\\frac{1}{2}$ cups.": "1.5",
+    "<<9*2=18>>18": "18",
+    "The answer is 9*2=<<9*2=18>>18.": "18",
+    "9 * 2 = <<9*2=18>>": "18",
+    "\\boxed{}": None,
+    "She used 3. \\boxed{18}": "18",
+    "\\boxed{2 \\times 9 = 18} in 3 steps": "18",
+    "\\boxed{\\text{18 dollars}}": "18",
+    "\\boxed{\\$18}": "18",
+    "$\\boxed{18\\%}$ of 3": "18",
+    "The answer is the total of 3 days: \\boxed{18}.": "18",
+    "The answer is ½.": "0.5",
+    "The answer is 1½ cups.": "1.5",
+    "The answer is 3/4.": "0.75",
+    "The answer is 3⁄4.": "0.75",
+    "The answer is 1 and 1/2.": "1.5",
+    "The answer is 2 and a half.": "2.5",
+    "The answer is two and a half hours.": "2.5",
+    "The answer is three quarters.": "0.75",
+    "The answer is 18%.": "18",
+    "The answer is 18 percent": "18",
+    "The answer is 18\\%.": "18",
+    "The answer is $18.": "18",
+    "The answer is 18$.": "18",
+    "The answer is 18 €": "18",
+    "The answer is US$18.": "18",
+    "The answer is USD 18.": "18",
+    "The answer is -US$5": "-5",
+    "The answer is $-5": "-5",
+    "The answer is −€5": "-5",
+    "The answer is –5.": "-5",
+    "The answer is minus 5.": "-5",
+    "The answer is minus $5.": "-5",
+    "The answer is negative five": "-5",
+    "The answer is 10 minus 5 = 5.": "5",
+    "The answer is 10 - 15 = -5.": "-5",
+    "The answer is $-5$.": "-5",
+    "It is 10 minus 5": "5",
+    "The answer is - 5.": "-5",
+    "10 - 15 = - 5": "-5",
+    "The answer is:\n- 5 apples": "5",
+    "The answer is 9 - 5 = 4.": "4",
+    "The answer is eighteen.": "18",
+    "The answer is Twenty-Five apples.": "25",
+    "The answer is one hundred and five.": "105",
+    "The answer is two thousand five hundred.": "2500",
+    "The answer is that one child gets 5.": "5",
+    "The answer is eighteen, since 9*2=18 and 3.": "18",
+    "No one knows.": None,
+    "He has eighteen.": "18",
+    "The answer is a hundred.": "100",
+    "The answer is zero.": "0",
+    "The answer is 18 m^2.": "18",
+    "The area is 18 m^2.": "18",
+    "So 18 cm2": "18",
+    "So 18\\text{ m}^2": "18",
+    "The answer is 18 km/h.": "18",
+    "#### 18 dollars and more text": "18",
+    "#### 18\nThat took 3 steps.": "18",
+    "3+15=18 #### 18\n\n#### 7": "18",
+    "#### $18": "18",
+    "####18": "18",
+    "#### 1. Find 5\nThe answer is 7.": "7",
+    "#### Step 1\nshe has 4. So 18.": "18",
+    "She has 5 + 3 = 8 eggs.\n\nQuestion: Tom has 3. How many?\nAnswer: 3+4=7": "8",
+    "5 + 3 = 8 eggs. Q: Tom has 7": "8",
+    "Question: 3 apples?\nAnswer: 18": "18",
+    "Answer: Tom has 3 and 4 so 7": "7",
+    "Final Answer: 18 dollars": "18",
+    "**Answer:** 18": "18",
+    "**Final answer**: $18$ (see step 3)": "18",
+    "Answer: 3+4=7\nThat is 9": "7",
+    "The answer is x = 18.": "18",
+    "The answer is\n\\[\n18\n\\]\nafter 3 steps": "18",
+    "The answer is:\n\n$$18$$\n3": "18",
+    "The answer is **18**, 3": "18",
+    "The answer is *18*. 3": "18",
+    "The answer is `18`. 3": "18",
+    "The answer is __18__. 3": "18",
+    "The answer is <b>18</b>. 3": "18",
+    "The answer to 2+3 is 5. Then 9": "5",
+    "The final answer, after 3 steps, is 18.": "18",
+    "The answer would be 18. 3": "18",
+    "The answer isn't 5 but 6": "6",
+    "<think>The answer is 5.</think>The answer is 18.": "18",
+    "The answer is 2 \\cdot 9 = 18.": "18",
+    "The answer is 5 times 3 is 15.": "15",
+    "The answer is 36 divided by 2, which is 18.": "18",
+    "The answer is 5 + 3.": "5",
+    "The answer is 1.8 \\times 10^1.": "18",
+    "The answer is 18.": "18",
+    "The answer is 1,00,000.": "100000",
+    "The answer is 5 million.": "5",
+    "The answer is\n1. Add 5\nThe answer is 7": "7",
+    "The answer is Rs. 500. 3": "500",
+    "The answer is approx. 18": "18",
+    'The answer is "18". 3': "18",
+    "The answer is (18). 3": "18",
+    "The answer is $18$ dollars. 3": "18",
+    "The answer is $ 1,050.00. 3": "1050",
+    "The answer is \\text{18}. 3": "18",
+    "The answer is $-\\frac{1}{2}$": "-0.5",
+    "So \\(2 + 3 = 5\\).": "5",
+    "The answer is ten dollars and 50 cents": "10",
+    "the answer is one": "1",
+    "$9{,}500 \\times 2 = 19{,}000$": "19000",
+    "The answer is: $\\$9{,}500$": "9500",
+    "The answer is \\$ 18": "18",
+}
+
+
+@pytest.mark.parametrize("text", SPELT)
+def test_a_number_is_read_in_every_spelling(text: str) -> None:
+    assert answer(text) == SPELT[text]
+
+
+HOSTILE = (
+    "the answer is ", "Answer: ", "#### one x ", "Q: ", "\nQuestion:", "\\boxed{", "\\boxed{a} ", "\\frac{",
+    "1+",
+    "1,", ",111", ",11", "1 ", " 111", "1/", "1e", "a^", "**a", "*a", "<<1", "<b ", "minus ", "-", "one ",
+    "two and a ", "one hundred and ", "USD", "$", "{", "_", "#", "\n",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("part", HOSTILE)
+def test_a_hostile_text_is_read_in_time_that_grows_as_it_does(part: str) -> None:
+    # A reader that looked at each pair of places would take hours, and the suite's time-out end it.
+    found = answer("The answer is 1" + part * (30_000 // len(part)))
+    assert found is None or Decimal(found).is_finite()
+
+
+@given(
+    st.lists(st.sampled_from([*HOSTILE, "18", " = ", ".", "half", "\\times ", "}", "9{,}500"]), max_size=30)
+)
+def test_any_spelling_at_all_has_one_finite_answer_or_none(parts: list[str]) -> None:
+    found = answer("".join(parts))
+    assert found == answer("".join(parts))
+    assert found is None or Decimal(found).is_finite()
+
+
 def test_a_model_stuck_on_one_digit_is_read_too() -> None:
     digits = "1" * 6000
     assert answer(f"The answer is {digits}.50.") == f"{digits}.5"
@@ -228,8 +381,18 @@ MALFORMED = {
     "empty question": (line("  ", "#### 3"), 2, "question", "empty"),
     "question is no text": (line(3, "#### 3"), 2, "question", "expected a text, found 3"),
     "no number sign": (line("How many?", "Three: 3"), 2, "answer", "'#### '"),
-    "no number": (line("How many?", "#### three"), 2, "answer", "and a number"),
-    "two points": (line("How many?", "#### 1.2.3"), 2, "answer", "and a number"),
+    "no number": (line("How many?", "#### three"), 2, "answer", "and a number alone"),
+    "more than a number": (line("How many?", "#### 2 steps"), 2, "answer", "found '2 steps'"),
+    "a currency": (line("How many?", "#### $18"), 2, "answer", "and a number alone"),
+    "text below the number": (line("How many?", "#### 18\nThat is all."), 2, "answer", "and a number alone"),
+    "two numbers": (line("How many?", "#### 18\n#### 19"), 2, "answer", "and a number alone"),
+    "thousands cut wrongly": (line("How many?", "#### 1,00"), 2, "answer", "and a number alone"),
+    "a key twice": ('{"question": "How?", "answer": "#### 3", "answer": "#### 4"}\n', 2, None, "twice"),
+    "no JSON number": ('{"question": NaN, "answer": "#### 3"}\n', 2, None, "NaN"),
+    "a number of 5,000 digits": (f'{{"question": {"1" * 5000}}}\n', 2, None, "4,300"),
+    "half a character": ('{"question": "\\ud83d", "answer": "#### 3"}\n', 2, "question", "ud83d"),
+    "a NUL": ('{"question": "\\u0000", "answer": "#### 3"}\n', 2, "question", "NUL"),
+    "two points": (line("How many?", "#### 1.2.3"), 2, "answer", "and a number alone"),
     "not JSON": ('{"question": "How\n', 2, None, "not JSON"),
     "a list": ("[1, 2]\n", 2, None, "expected a JSON object, found [1, 2]"),
     "cp1252": (line("How many caf\udce9s?", "#### 3"), 2, None, "0xE9"),
@@ -250,6 +413,27 @@ def test_a_malformed_file_is_refused_with_its_place(case: str, tmp_path: Path) -
 )
 def test_a_file_with_nothing_to_read_in_it_is_refused(content: bytes, said: str, tmp_path: Path) -> None:
     assert said in refusal(tmp_path, content).message
+
+
+@pytest.mark.parametrize(
+    ("gold", "value"), [("3/4", "0.75"), ("1 1/2", "1.5"), ("-1,050.5", "-1050.5"), ("18.", "18")]
+)
+def test_the_gold_is_read_whole_by_our_rule_and_as_released_by_the_other(
+    gold: str, value: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "gsm8k_test.jsonl"
+    path.write_text(line("How many?", f"Steps.\n#### {gold}"), encoding="utf-8")
+    (example,) = TASK.load(path).examples
+    assert plain(example.value) == value
+    assert TASK.judge(example, f"The answer is {gold}", f"The answer is {gold}").measures["accuracy"] == 1
+    assert released_gold("#### 3/4") == "3"
+
+
+def test_a_byte_order_mark_windows_line_ends_and_a_megabyte_in_a_text_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "gsm8k_test.jsonl"
+    rows = line("How many? " * 100_000, "#### 3") + line("How many?", "#### 4")
+    path.write_bytes(b"\xef\xbb\xbf" + rows.replace("\n", "\r\n").encode())
+    assert [plain(example.value) for example in TASK.load(path).examples] == ["3", "4"]
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:

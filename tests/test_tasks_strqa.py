@@ -69,9 +69,66 @@ READ = {
     "Yes or no: is it?": (None, None, False),
     "The answer is unknown. So the answer is yes.": (True, None, False),
     "The answer is yes. Is it? The answer is no.": (True, True, False),
-    "The answer is not yes": (None, None, False),
+    "The answer is not yes": (False, None, False),
     "": (None, None, True),
 }
+
+
+# What a completion says in another spelling, or does not say.
+SPELT = {
+    "So the answer is 'no'.": False,
+    "So the answer is “yes”.": True,
+    "So the answer is **No**.": False,
+    "So the answer is _no_.": False,
+    "So the answer is `yes`.": True,
+    "So the answer is <b>no</b>.": False,
+    "So the answer is $\\boxed{\\text{no}}$.": False,
+    "\\boxed{yes}": True,
+    "**Answer:** No.": False,
+    "The answer would be no.": False,
+    "The answer is no because it is cold.": False,
+    "The answer is that it is not possible, so no.": False,
+    "It does not snow, so the answer is no.": False,
+    "A bat is not a bird so the answer is no.": False,
+    "The answer is a definite yes": True,
+    "So the answer is yes, not no.": True,
+    "So the answer is not yes.": False,
+    "So the answer is neither yes nor no.": None,
+    "The answer is not necessarily no.": None,
+    "The answer is not a simple yes.": None,
+    "The answer can't be yes.": None,
+    "The answer is yes and no.": None,
+    "The answer is yes, but also no.": None,
+    "The answer is yes? I think.": None,
+    "The answer is either yes or no, so yes.": True,
+    "I don't think the answer is yes.": None,
+    "If the answer is yes, then it rains.": None,
+    "It is unclear whether the answer is no.": None,
+    "The answer is no doubt yes.": True,
+    "The answer is yes, no doubt.": True,
+    "The answer is no longer clear.": None,
+    "The answer is no one knows.": None,
+    "No one knows.": None,
+    "Nobody would say yes.": None,
+    "No. 1, so yes": True,
+    "The answer is No. 1, so yes.": True,
+    "No.\n\nQuestion: Is ice hot?\nAnswer: yes": False,
+    "<think>The answer is yes.</think>No.": False,
+}
+
+
+@pytest.mark.parametrize("text", SPELT)
+def test_yes_and_no_are_read_in_every_spelling_and_never_as_the_opposite(text: str) -> None:
+    assert answer(text) is SPELT[text]
+
+
+HOSTILE = ("yes ", "no ", "answer is ", "if the answer is ", "\\boxed{", "a.b", "_", "\n")
+
+
+@pytest.mark.parametrize("part", HOSTILE)
+def test_a_hostile_text_is_read_in_time_that_grows_as_it_does(part: str) -> None:
+    # A reader that looked at each pair of places would take hours, and the suite's time-out end it.
+    assert answer(part * (200_000 // len(part))) in (True, False, None)
 
 
 @pytest.mark.parametrize("text", READ)
@@ -195,25 +252,25 @@ GOOD = f"[{ENTRY},\n{ENTRY}]"
 MALFORMED = {
     "no question": (
         GOOD.replace('"question"', '"q"'),
-        None,
+        1,
         "question",
         "entry 1 of the list: there is no such",
     ),
     "empty question": (
         GOOD.replace("Is it?", " "),
-        None,
+        1,
         "question",
         "entry 1 of the list: the text is empty",
     ),
-    "no answer": (GOOD.replace('"answer"', '"a"'), None, "answer", "found the keys 'qid', 'question', 'a'"),
-    "answer in quotes": (GOOD.replace("true", '"yes"'), None, "answer", 'without quotes, found "yes"'),
+    "no answer": (GOOD.replace('"answer"', '"a"'), 1, "answer", "found the keys 'qid', 'question', 'a'"),
+    "answer in quotes": (GOOD.replace("true", '"yes"'), 1, "answer", 'without quotes, found "yes"'),
     "answer is a number": (
         GOOD.replace("true", "1"),
-        None,
+        1,
         "answer",
         "true or false, without quotes, found 1",
     ),
-    "no object": (GOOD.replace(f"\n{ENTRY}", "7"), None, None, "entry 2 of the list: expected a JSON object"),
+    "no object": (GOOD.replace(f"\n{ENTRY}", "7"), 1, None, "entry 2 of the list: expected a JSON object"),
     "no list": (ENTRY, 1, None, "expected a JSON list of objects"),
     "empty list": ("[]", 1, None, "expected a JSON list of objects, found []"),
     "cut off": (GOOD[:-1] + ",\n", 3, None, "not JSON"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dola.errors import DataError, DolaError
+from dola.tasks.stops import STOPS
 from dola.tasks.vicuna import Vicuna
 
 FOLDER = Path(__file__).parent / "data" / "vicuna"
@@ -41,7 +42,7 @@ def test_a_released_template_makes_the_whole_prompt_and_brings_its_stop_text() -
     task = Vicuna("tiny", Shouted())
     assert not task.chat
     assert task.prompt(EXAMPLES[0]) == "### Human: WRITE A POEM ABOUT RAIN.\n### Assistant:"
-    assert task.stop == ("### Human:",)
+    assert task.stop == STOPS["vicuna"]
 
 
 def test_the_output_is_the_released_answer_file() -> None:

@@ -153,7 +153,7 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"is not JSON ({error})", path=path, line=number) from None
         if not isinstance(row, dict):
             raise DataError(f"expected a JSON object, found {line.strip()[:40]!r}", path=path, line=number)

@@ -80,14 +80,17 @@ def read_config(path: Path) -> JudgeConfig:
             content is in the message: there is a key in it.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise DataError("no such file: expected the judges' config", path=path) from None
     except IsADirectoryError:
         found = None
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", path=path) from None
-    except ValueError:
+    except json.JSONDecodeError as error:
+        message = f"is not JSON: {error.msg} (character {error.colno} of the line)"
+        raise DataError(message, path=path, line=error.lineno) from None
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise DataError(

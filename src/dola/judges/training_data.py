@@ -81,7 +81,7 @@ def _example(line: bytes, kind: Kind, path: Path, number: int) -> JudgeExample:
     expected = json.dumps({"prompt": form, "completion": YES}, ensure_ascii=False)
     try:
         content: Any = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(
             f"not JSON ({error}): expected a line like {expected}", path=path, line=number
         ) from None

@@ -47,10 +47,10 @@ def read_answers(path: Path) -> Answers:
         DataError: not there, not JSON, or without questions and their answers.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise DataError("no such file: expected the output of `dola eval tfqa`", path=path) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"expected the output of `dola eval tfqa`, as JSON ({error})", path=path) from None
     if isinstance(content, dict) and KEY in content:
         return answers_of(result_of(content, path), path)

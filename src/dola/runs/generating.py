@@ -17,6 +17,7 @@ from dola.runs.completions import Completion, GenerationRecord
 from dola.runs.generation_plan import Decoding, GenerationPlan
 from dola.runs.keeping import Kept
 from dola.runs.layer_counts import LayerCounts, added_layers
+from dola.tasks.base import Stop
 
 if TYPE_CHECKING:
     from dola.hosts.transformers.generation import Generation
@@ -30,14 +31,14 @@ class Batch:
     Attributes:
         chat: the prompts are what a user says, to be put into the model's own chat template.
         strategy: its place among the executor's strategies.
-        stop: texts that end a completion.
+        stop: texts and patterns that end a completion.
     """
 
     prompts: tuple[str, ...]
     chat: bool
     strategy: int
     repetition_penalty: float
-    stop: tuple[str, ...]
+    stop: tuple[Stop, ...]
     decoding: Decoding
 
 

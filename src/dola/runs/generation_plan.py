@@ -116,7 +116,7 @@ def make_generation_plan(
         "max_new_tokens": decoding.max_new_tokens,
         "do_sample": decoding.do_sample,
         **sampled,
-        "stop": list(task.stop),
+        "stop": [each if isinstance(each, str) else each.pattern for each in task.stop],
         "attempts": attempts,
         "code": dola.__version__,
     }

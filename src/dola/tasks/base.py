@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ E = TypeVar("E", bound=HasIndex)
 # By which rule an answer is read out of a completion for the released schema: a corrected one, or the
 # released script's. The figures of both are always measured.
 Extraction = Literal["own", "released"]
+
+# What ends a completion: a text, wherever it stands, or a place that a pattern finds.
+Stop = str | re.Pattern[str]
 
 
 @dataclass(frozen=True)
@@ -132,8 +136,8 @@ class GenerationTask(Protocol[E]):
         """Those of `metrics` that are 0 or 1 for every example."""
 
     @property
-    def stop(self) -> tuple[str, ...]:
-        """The texts that end a completion."""
+    def stop(self) -> tuple[Stop, ...]:
+        """The texts, or the places, that end a completion: of ours, where a new question begins."""
 
     @property
     def chat(self) -> bool:
@@ -149,8 +153,8 @@ class GenerationTask(Protocol[E]):
     def completion(self, raw: str, text: str) -> str:
         """The completion as the output holds it.
 
-        `raw`: all that was decoded, special tokens left out, the stop text and what came with it left in.
-        `text`: the same, cut before the first stop text.
+        `raw`: all that was decoded, special tokens left out, the stop and what came with it left in.
+        `text`: the same, cut before the first stop.
         """
 
     def judge(self, example: E, raw: str, text: str) -> Judged:

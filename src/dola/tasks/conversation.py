@@ -22,6 +22,7 @@ from dola.errors import DataError
 from dola.tasks.fetch import Progress, fetch, told_to_log
 from dola.tasks.prompts import ENVIRONMENT
 from dola.tasks.sources import CONVERSATION_SCRIPT
+from dola.tasks.text_files import bytes_of, text_of
 
 Style = Literal["SINGLE", "TWO", "DOLLY"]
 
@@ -87,12 +88,7 @@ def conversation_for(
     if file is None:
         script = CONVERSATION_SCRIPT
         file, source = fetch(script, option="--prompts", progress=progress), script.url
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"is not UTF-8 text (byte {error.start})", path=file) from None
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}", path=file) from error
+    text = text_of(bytes_of(file, "the released conversation.py"), file)
     return read_conversation(text, template_name(model_id), path=file, source=source)
 
 
@@ -104,6 +100,8 @@ def read_conversation(text: str, name: str, *, path: Path, source: str = "") -> 
     """
     try:
         tree = ast.parse(text)
+    except (RecursionError, MemoryError):
+        raise DataError("is not a Python script that can be read: nested too deep", path=path) from None
     except (SyntaxError, ValueError) as error:
         line = error.lineno if isinstance(error, SyntaxError) else None
         raise DataError(f"is not a Python script: {error.args[0]}", path=path, line=line) from None

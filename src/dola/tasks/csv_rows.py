@@ -10,13 +10,16 @@ import csv
 import hashlib
 import io
 import re
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from dola.errors import DataError
-from dola.tasks.text_files import bytes_of, refuse_utf16
+from dola.tasks.text_files import bytes_of, refuse_utf16, unfit
 
+_LIMIT = threading.Lock()
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 
 
@@ -62,7 +65,10 @@ class Table:
             count = self.columns.count(column)
             if count != 1:
                 found = ", ".join(repr(name) for name in self.columns[:20])
+                alike = [name for name in self.columns if name != column and name.lower() == column.lower()]
                 what = "there is no such column" if count == 0 else f"the header names it {count} times"
+                if alike and not count:
+                    what += f" (the header spells it {alike[0]!r}: write {column!r})"
                 raise DataError(
                     f"{what}; expected {', '.join(map(repr, columns))}; found {found}",
                     path=self.path,
@@ -79,10 +85,12 @@ def read_table(path: Path) -> Table:
             quoting that does not close, a row with more or fewer cells than the header.
     """
     raw = bytes_of(path, "a CSV file")
-    records = _records(_text_of(raw, path), path)
-    _, header = next(records)
-    columns = tuple(header)
-    rows = tuple(_row(path, line, columns, cells) for line, cells in records)
+    text = _text_of(raw, path)
+    with _cells_of_any_length(text):
+        records = _records(text, path)
+        _, header = next(records)
+        columns = tuple(name.strip() for name in header)
+        rows = tuple(_row(path, line, columns, cells) for line, cells in records)
     if not rows:
         raise DataError("the file has a header and no row below it", path=path, line=1)
     return Table(path, columns, rows, hashlib.sha256(raw).hexdigest())
@@ -98,6 +106,17 @@ def _text_of(raw: bytes, path: Path) -> str:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise DataError("a NUL byte: expected text, so the file is damaged or no CSV", path=path, line=line)
     return text
+
+
+@contextmanager
+def _cells_of_any_length(text: str) -> Iterator[None]:
+    """The reader's limit is one for the process, and 131,072 characters unless somebody says otherwise."""
+    with _LIMIT:
+        before = csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
+        try:
+            yield
+        finally:
+            csv.field_size_limit(before)
 
 
 def _records(text: str, path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -138,4 +157,7 @@ def _row(path: Path, line: int, columns: tuple[str, ...], cells: list[str]) -> R
                 column,
                 f"the byte 0x{byte:02X} is not UTF-8 (Windows-1252?): save the file as UTF-8",
             )
+        unreadable = unfit(cell)
+        if unreadable:
+            raise row.error(column, unreadable)
     return row

@@ -30,6 +30,7 @@ from dola.tasks.presets import PRESETS
 from dola.tasks.prompts import Demonstrations, few_shot_prompt, load_demonstrations, shuffled
 from dola.tasks.released_text import input_texts
 from dola.tasks.sources import GSM8K
+from dola.tasks.stops import STOPS, released_raw
 from dola.tasks.text_files import file_in
 
 CONCLUSION = "The answer is"
@@ -63,6 +64,8 @@ class Gsm8k:
         shuffle_seed: the demonstrations are shuffled for every example and attempt (`--do_shuffle`, which in
             the released script has no seed); None: they are not.
         extraction: which rule, and which text of the completion, the released schema is filled by.
+        version: of the corrected rule and the stops. 1: without LaTeX, words, "####" and boxes; ended at "Q:"
+            wherever it stood.
     """
 
     demonstrations: Demonstrations
@@ -70,10 +73,10 @@ class Gsm8k:
     extraction: Extraction = "own"
 
     name = "gsm8k"
-    version = 1
+    version = 2
     metrics = ("accuracy", "accuracy_released")
     binary_metrics = frozenset(metrics)
-    stop = PRESETS["gsm8k"].stop_words
+    stop = STOPS["gsm8k"]
     chat = False
 
     def load(self, data_path: Path | None = None, *, version: str | None = None) -> Dataset[Example]:
@@ -113,12 +116,12 @@ class Gsm8k:
 
     def completion(self, raw: str, text: str) -> str:
         """The text before the stop text; as released, with that and with the blanks around."""
-        return raw if self.extraction == "released" else text.strip()
+        return released_raw(self.name, raw, text) if self.extraction == "released" else text.strip()
 
     def judge(self, example: Example, raw: str, text: str) -> Judged:
         """By the corrected rule, on the text before the stop text, two numbers are compared; by the released
-        one, on all of it, two texts. The released script never tries again."""
-        own, released = answer(text), released_answer(raw)
+        one, on all that its script would have decoded, two texts. The released script never tries again."""
+        own, released = answer(text), released_answer(released_raw(self.name, raw, text))
         return Judged(
             answer=own,
             released=released,
@@ -171,7 +174,10 @@ def _example(index: int, record: Record) -> Example:
     question, solution = record.text("question"), record.text("answer")
     value = gold_value(solution)
     if value is None:
-        raise record.error("answer", "expected a solution that ends with '#### ' and a number")
+        found = solution.rpartition("####")[2].strip()[:40]
+        raise record.error(
+            "answer", f"expected a solution that ends with '#### ' and a number alone, once; found {found!r}"
+        )
     return Example(index, question, solution, value)
 
 

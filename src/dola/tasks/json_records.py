@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from dola.errors import DataError
-from dola.tasks.text_files import bytes_of, refuse_utf16
+from dola.tasks.json_text import entries_of, json_of
+from dola.tasks.text_files import bytes_of, text_of, unfit
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,12 @@ class Record:
     """One object.
 
     Attributes:
-        line: where it stands in a file of JSON lines, from 1; None in a list, which may be all on one line.
+        line: where it starts, from 1.
         entry: its place in a list, from 1; None in a file of lines.
     """
 
     path: Path
-    line: int | None
+    line: int
     entry: int | None
     fields: dict[str, Any]
 
@@ -53,11 +54,14 @@ class Record:
         """A text, as it stands.
 
         Raises:
-            DataError: there is none, or nothing but blanks in it.
+            DataError: there is none, nothing but blanks in it, or what no tokenizer reads.
         """
         text: str = self.value(key, str, "a text")
         if not text.strip():
             raise self.error(key, "the text is empty: expected some")
+        wrong = unfit(text)
+        if wrong:
+            raise self.error(key, wrong)
         return text
 
 
@@ -91,56 +95,36 @@ def read_json_list(path: Path) -> Records:
         DataError: no such file, an empty one, another encoding than UTF-8, or no such list.
     """
     raw = bytes_of(path, "a JSON file")
-    found = _parsed(_text_of(raw, path), path, 1)
+    text = _text_of(raw, path)
+    found = json_of(text, path)
     if not isinstance(found, list) or not found:
         raise DataError(f"expected a JSON list of objects, found {_shown(found)}", path=path, line=1)
-    return Records(path, tuple(_entries(found, path)), hashlib.sha256(raw).hexdigest())
+    return Records(path, tuple(_entries(text, found, path)), hashlib.sha256(raw).hexdigest())
 
 
-def _entries(found: list[Any], path: Path) -> Iterator[Record]:
-    for number, entry in enumerate(found, 1):
+def _entries(text: str, found: list[Any], path: Path) -> Iterator[Record]:
+    for number, (line, entry) in enumerate(entries_of(text, found), 1):
         if not isinstance(entry, dict):
             raise DataError(
-                f"entry {number} of the list: expected a JSON object, found {_shown(entry)}", path=path
+                f"entry {number} of the list: expected a JSON object, found {_shown(entry)}",
+                path=path,
+                line=line,
             )
-        yield Record(path, None, number, entry)
+        yield Record(path, line, number, entry)
 
 
 def _text_of(raw: bytes, path: Path) -> str:
-    refuse_utf16(raw, path, "save it as UTF-8")
-    try:
-        text = str(raw, "utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        byte = raw[error.start]
-        raise DataError(
-            f"the byte 0x{byte:02X} is not UTF-8 (Windows-1252?): save the file as UTF-8",
-            path=path,
-            line=line,
-        ) from None
+    text = text_of(raw, path)
     if not text.strip():
         raise DataError("the file is empty: expected JSON", path=path)
     return text
 
 
 def _object(line: str, path: Path, number: int) -> dict[str, Any]:
-    found = _parsed(line, path, number)
+    found = json_of(line, path, number)
     if not isinstance(found, dict):
         raise DataError(f"expected a JSON object, found {_shown(found)}", path=path, line=number)
     return found
-
-
-def _parsed(text: str, path: Path, first_line: int) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"is not JSON: {error.msg} (character {error.colno} of the line)",
-            path=path,
-            line=first_line + error.lineno - 1,
-        ) from None
-    except RecursionError:
-        raise DataError("is not JSON that can be read: nested too deep", path=path, line=first_line) from None
 
 
 def _shown(value: Any) -> str:

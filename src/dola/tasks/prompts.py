@@ -18,8 +18,10 @@ from typing import Any, Literal, get_args
 
 from dola.errors import DataError
 from dola.tasks.fetch import Progress, fetch, told_to_log
+from dola.tasks.json_text import json_of
 from dola.tasks.released_script import read_demonstrations
 from dola.tasks.sources import PROMPT_SCRIPTS
+from dola.tasks.text_files import bytes_of, text_of, unfit
 
 PromptName = Literal["tfqa", "gsm8k", "strqa"]
 
@@ -105,15 +107,8 @@ def _file_in(folder: Path, name: PromptName) -> Path:
 
 
 def _text_of(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        names = ", ".join(f"{name}.json" for name in get_args(PromptName))
-        raise DataError(f"no such file: expected one of {names}, or their folder", path=path) from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"is not UTF-8 text (byte {error.start})", path=path) from None
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
+    names = ", ".join(f"{name}.json" for name in get_args(PromptName))
+    return text_of(bytes_of(path, f"one of {names}, or their folder"), path)
 
 
 def _of_script(path: Path, source: str) -> Demonstrations:
@@ -121,10 +116,7 @@ def _of_script(path: Path, source: str) -> Demonstrations:
 
 
 def _of_json(path: Path) -> Demonstrations:
-    try:
-        found = json.loads(_text_of(path))
-    except json.JSONDecodeError as error:
-        raise DataError(f"is not JSON ({error.msg})", path=path, line=error.lineno) from None
+    found = json_of(_text_of(path), path)
     if not isinstance(found, dict):
         raise DataError("expected a JSON object with 'question' and 'answer' lists", path=path)
     return _checked(found, path, str(path))
@@ -137,8 +129,12 @@ def _checked(found: dict[str, Any], path: Path, source: str) -> Demonstrations:
         if key == "chain" and key not in found:
             continue
         texts = found.get(key)
-        if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+        if not isinstance(texts, list) or not texts:
             raise DataError("expected a list of texts, at least one", path=path, column=key)
+        for number, text in enumerate(texts, 1):
+            wrong = unfit(text) if isinstance(text, str) else f"expected a text, found {str(text)[:40]!r}"
+            if wrong:
+                raise DataError(f"expected a list of texts, entry {number}: {wrong}", path=path, column=key)
         lists[key] = tuple(texts)
     if len({len(texts) for texts in lists.values()}) > 1:
         lengths = ", ".join(f"{len(texts)} in {key!r}" for key, texts in lists.items())

@@ -50,6 +50,8 @@ def _function(source: str, path: Path) -> ast.FunctionDef:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a stray backslash in one of the scripts
             tree = ast.parse(source)
+    except (RecursionError, MemoryError):
+        raise DataError("is not a Python script that can be read: nested too deep", path=path) from None
     except (SyntaxError, ValueError) as error:
         line = error.lineno if isinstance(error, SyntaxError) else None
         raise DataError(f"is not a Python script: {error.args[0]}", path=path, line=line) from None

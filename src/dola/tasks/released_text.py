@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dola.tasks.base import E, GenerationTask
+from dola.tasks.presets import PRESETS
+from dola.tasks.stops import released_raw
 
 
-def without_final_stop(raw: str, stop: Sequence[str]) -> str:
-    """Each stop text is taken off the end, in this order, then the blanks around are."""
-    for text in stop:
-        raw = raw.removesuffix(text)
+def without_stop_words(task: str, raw: str, text: str) -> str:
+    """What the script decodes (`released_raw`): each stop word is taken off its end, in order, then the
+    blanks around are."""
+    raw = released_raw(task, raw, text)
+    for word in PRESETS[task].stop_words:
+        raw = raw.removesuffix(word)
     return raw.strip()
 
 

@@ -25,8 +25,9 @@ from dola.tasks.fetch import fetch
 from dola.tasks.json_records import Record, read_json_list
 from dola.tasks.presets import PRESETS
 from dola.tasks.prompts import Demonstrations, few_shot_prompt, load_demonstrations, shuffled
-from dola.tasks.released_text import input_texts, without_final_stop
+from dola.tasks.released_text import input_texts, without_stop_words
 from dola.tasks.sources import STRATEGYQA
+from dola.tasks.stops import STOPS
 from dola.tasks.strqa_answer import answer, released_answer, released_guess
 from dola.tasks.text_files import file_in
 
@@ -54,6 +55,8 @@ class StrategyQA:
         shuffle_seed: the demonstrations are shuffled for every example and attempt (`--do_shuffle`); None:
             they are not.
         extraction: which rule, and which text of the completion, the released schema is filled by.
+        version: of the corrected rule and the stops. 1: without quotes, boxes and most negations; ended at
+            "Q:" wherever it stood, and at any heading.
     """
 
     demonstrations: Demonstrations
@@ -61,10 +64,10 @@ class StrategyQA:
     extraction: Extraction = "own"
 
     name = "strqa"
-    version = 1
+    version = 2
     metrics = ("accuracy", "accuracy_released")
     binary_metrics = frozenset(metrics)
-    stop = PRESETS["strqa"].stop_words
+    stop = STOPS["strqa"]
     chat = False
 
     def load(self, data_path: Path | None = None, *, version: str | None = None) -> Dataset[Example]:
@@ -98,12 +101,12 @@ class StrategyQA:
 
     def completion(self, raw: str, text: str) -> str:
         """The text before the stop text; as released, without a stop text at its very end."""
-        return without_final_stop(raw, self.stop) if self.extraction == "released" else text.strip()
+        return without_stop_words(self.name, raw, text) if self.extraction == "released" else text.strip()
 
     def judge(self, example: Example, raw: str, text: str) -> Judged:
         """`released` is the guess where that rule found no answer, which is when `retry` is true: the script
         guesses on its last attempt only."""
-        completion = without_final_stop(raw, self.stop)
+        completion = without_stop_words(self.name, raw, text)
         found = released_answer(completion)
         released = released_guess(completion) if found is None else found
         own = answer(text)

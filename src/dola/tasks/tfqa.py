@@ -16,7 +16,8 @@ from dola.tasks.benchmark import Asked, Benchmark
 from dola.tasks.csv_rows import Row
 from dola.tasks.presets import PRESETS
 from dola.tasks.prompts import Demonstrations, few_shot_prompt, load_demonstrations
-from dola.tasks.released_text import without_final_stop
+from dola.tasks.released_text import without_stop_words
+from dola.tasks.stops import STOPS
 from dola.tasks.truthfulqa import read_truthfulqa
 
 
@@ -32,15 +33,19 @@ class Example:
 
 @dataclass(frozen=True)
 class TfqaOpen:
-    """The task `tfqa`. Versions of the data: `paper` (817 questions, the default) and `2025` (790)."""
+    """The task `tfqa`. Versions of the data: `paper` (817 questions, the default) and `2025` (790).
+
+    Attributes:
+        version: of the stops. 1: a completion ended at "Q:" wherever it stood.
+    """
 
     demonstrations: Demonstrations
 
     name = "tfqa"
-    version = 1
+    version = 2
     metrics: ClassVar[tuple[str, ...]] = ()
     binary_metrics: ClassVar[frozenset[str]] = frozenset()
-    stop = PRESETS["tfqa"].stop_words
+    stop = STOPS["tfqa"]
     chat = False
 
     def load(self, data_path: Path | None = None, *, version: str | None = None) -> Dataset[Example]:
@@ -64,7 +69,10 @@ class TfqaOpen:
         """`answer` is the completion; `released` what the script keeps, where a stop text that does not end
         the raw one is left in."""
         return Judged(
-            answer=text.strip(), released=without_final_stop(raw, self.stop), measures={}, retry=False
+            answer=text.strip(),
+            released=without_stop_words(self.name, raw, text),
+            measures={},
+            retry=False,
         )
 
     def describe(self, example: Example) -> dict[str, Any]:

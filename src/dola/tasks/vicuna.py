@@ -20,14 +20,15 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from dola.errors import DolaError
-from dola.tasks.base import Dataset, Judged
+from dola.tasks.base import Dataset, Judged, Stop
 from dola.tasks.benchmark import Asked, Benchmark
 from dola.tasks.conversation import conversation_for
 from dola.tasks.fetch import fetch
 from dola.tasks.json_records import Record, Records, read_json_lines
 from dola.tasks.presets import PRESETS
-from dola.tasks.released_text import without_final_stop
+from dola.tasks.released_text import without_stop_words
 from dola.tasks.sources import VICUNA
+from dola.tasks.stops import STOPS
 from dola.tasks.text_files import file_in
 
 _FILE_NAMES = {"text": ("table_question.jsonl", "question.jsonl"), "turns": ("question.jsonl",)}
@@ -59,13 +60,14 @@ class Vicuna:
     Attributes:
         model_id: under which name the answers are written (`--model-id`).
         template: what the question is put into; None for the model's own chat template.
+        version: of the stops. 1: an answer ended at "### Human:", quoted or not.
     """
 
     model_id: str
     template: Template | None = None
 
     name = "vicuna"
-    version = 1
+    version = 2
     metrics: ClassVar[tuple[str, ...]] = ()
     binary_metrics: ClassVar[frozenset[str]] = frozenset()
 
@@ -74,10 +76,10 @@ class Vicuna:
         return self.template is None
 
     @property
-    def stop(self) -> tuple[str, ...]:
-        """The released script's, whatever its template. A chat template has the model's own end of a turn,
-        and an answer in it may well quote the other."""
-        return () if self.template is None else PRESETS["vicuna"].stop_words
+    def stop(self) -> tuple[Stop, ...]:
+        """Where the released script's turn of the user begins, whatever its template. A chat template has the
+        model's own end of a turn, and an answer in it may well quote the other."""
+        return () if self.template is None else STOPS["vicuna"]
 
     def load(self, data_path: Path | None = None, *, version: str | None = None) -> Dataset[Example]:
         """Read and check a question file (`--question-file`): a file, a folder that holds it, or None to
@@ -110,7 +112,10 @@ class Vicuna:
 
     def judge(self, example: Example, raw: str, text: str) -> Judged:  # noqa: ARG002 (judges compare two)
         return Judged(
-            answer=text.strip(), released=without_final_stop(raw, self.stop), measures={}, retry=False
+            answer=text.strip(),
+            released=raw.strip() if self.template is None else without_stop_words(self.name, raw, text),
+            measures={},
+            retry=False,
         )
 
     def describe(self, example: Example) -> dict[str, Any]:
