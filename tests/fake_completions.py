@@ -15,14 +15,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from unittest import mock
 
 from dola.hosts.transformers.generation import Generation
-from dola.strategies import OWN, Depth, Strategy, resolve_strategy
+from dola.strategies import OWN, Strategy, resolve_strategy
+from fake_scoring import DEPTH
+from fake_scoring import FakeLanguageModel as FakeScorer
 
-DEPTH = Depth(num_layers=8, tied_embeddings=False)
 
-
-class FakeLanguageModel:
-    """Some completions reason to a small number, some to yes or no, and some to nothing; a few run on after
-    a stop string, as a model does whose token holds more than that."""
+class FakeLanguageModel(FakeScorer):
+    """Scores as the other fake. Some completions reason to a small number, some to yes or no, and some to
+    nothing; a few run on after a stop string, as a model does whose token holds more than that."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[list[str], str, dict[str, object]]] = []
