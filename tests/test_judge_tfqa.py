@@ -380,3 +380,37 @@ def test_what_it_would_take_is_said_without_a_key(released: Path, monkeypatch: p
     assert done.exit_code == 0, done.output
     assert "8 calls" in done.output
     assert run(released, *named).exit_code == 2
+
+
+def test_the_call_rates_as_the_command_does_in_a_running_event_loop_too(
+    server: JudgeServer, result: Path, tmp_path: Path
+) -> None:
+    import asyncio
+    import shutil
+
+    import dola
+
+    copy = shutil.copy(result, tmp_path / "copy.json")
+    assert run(copy, *at(server)).exit_code == 0
+    asked = server.count()
+    endpoint = dola.endpoint_settings(base_url=server.base_url)
+
+    async def cell(answers: Path | dola.Result) -> dola.Result:
+        return dola.rate(answers, truth="ft:truth", info="ft:info", endpoint=endpoint, progress=False)
+
+    plain = dola.Result.load(result)
+    rated = asyncio.run(cell(result))
+    assert rated == dola.Result.load(result) == dola.Result.load(copy)
+    assert server.count() == 2 * asked
+    assert asyncio.run(cell(result)) == rated  # from the verdicts beside it
+    assert server.count() == 2 * asked
+    files = sorted(tmp_path.iterdir())
+    assert asyncio.run(cell(plain)) == rated
+    assert sorted(tmp_path.iterdir()) == files
+
+
+def test_answers_of_another_benchmark_are_not_rated() -> None:
+    import dola
+
+    with pytest.raises(dola.DataError, match="a result of gsm8k"):
+        dola.rate(dola.Result.load(RESULTS / "generation.json"), truth="t", info="i")
