@@ -99,11 +99,11 @@ def test_every_line_ending_reads_the_same(ending: bytes, tmp_path: Path) -> None
 
 
 def test_a_long_cell_is_read_and_the_readers_limit_left_as_it_was(tmp_path: Path) -> None:
-    before = csv.field_size_limit()
+    csv.field_size_limit(131_072)
     path = tmp_path / "TruthfulQA.csv"
     path.write_bytes(GOOD.replace(b"flies", b"flies " * 40_000))
     assert len(read_table(path).rows[0].cells["Incorrect Answers"]) > 200_000
-    assert csv.field_size_limit() == before
+    assert csv.field_size_limit() == 131_072
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from dola.tasks.presets import PRESETS
 from dola.tasks.released_text import without_stop_words
 from dola.tasks.sources import VICUNA
 from dola.tasks.stops import STOPS
-from dola.tasks.text_files import file_in
+from dola.tasks.text_files import file_in, unfit
 
 _FILE_NAMES = {"text": ("table_question.jsonl", "question.jsonl"), "turns": ("question.jsonl",)}
 # Names an answer by what it is, so that a resumed run gives it the name that it has already.
@@ -168,6 +168,9 @@ def _question(record: Record) -> str:
         raise record.error(
             "turns", f"expected a list of one text, since one answer is asked for, found {len(turns)} of them"
         )
+    wrong = unfit(turns[0])
+    if wrong:
+        raise record.error("turns", wrong)
     return turns[0]
 
 
