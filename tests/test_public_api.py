@@ -19,8 +19,8 @@ SIGNATURES = {
     "rate": "(answers, *, truth, info, endpoint=None, device='auto', dtype=None, verdicts=None,"
     " ask_malformed_again=False, overwrite=False, progress=True)",
     "report": "(results, path, *, against=None, paper_model=None)",
-    "tune": "(task, *, model='smollm2', buckets=(), metric=None, output=None, overwrite=False, progress=True,"
-    " **settings)",
+    "tune": "(task, *, model='smollm2', strategy=None, buckets=(), metric=None, output=None, overwrite=False,"
+    " progress=True, **settings)",
     "Attachment": "(model, strategies)",
     "Contrast": "(scores, premature=None, details=<factory>)",
     "DataError": "(message, *, path=None, line=None, column=None)",
