@@ -16,8 +16,8 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
@@ -37,12 +37,27 @@ class Received:
     body: Any
 
 
+@dataclass(frozen=True)
+class Raw:
+    """An answer byte by byte: an object is sent as JSON; pieces one after the other, `pause` seconds apart,
+    with no length told."""
+
+    status: int
+    content: bytes | dict[str, Any] | list[Any] | Iterable[bytes]
+    headers: dict[str, str] = field(default_factory=dict)
+    pause: float = 0.0
+
+
 class JudgeServer:
     """The server, in a thread of its own between `__enter__` and `__exit__`."""
 
     def __init__(self, *, retry_after: float = 0.02, delay: float = 0.0) -> None:
         self.completion: Callable[[str], dict[str, float]] = _yes
         self.chat: Callable[[list[dict[str, str]]], str] = lambda messages: "The answer is 42."
+        # Where it gives something, that is sent, whatever else was scripted.
+        self.raw: Callable[[Received], Raw | None] = lambda received: None
+        # Where it gives something, that is met, as by `misbehave`.
+        self.fails: Callable[[Received], str | None] = lambda received: None
         self.requests: list[Received] = []
         self.uploaded: list[bytes] = []
         self.jobs: dict[str, dict[str, Any]] = {}
@@ -102,12 +117,17 @@ class JudgeServer:
         with self._lock:
             self._now -= 1
 
+    def answered(self, received: Received) -> dict[str, Any]:
+        """What it answers where it behaves, for a `raw` that changes it."""
+        return self._answer(received) or {}
+
     def _answer(self, received: Received) -> dict[str, Any] | None:
         """The reply of a server that behaves; None: no such page."""
         body, path = received.body, received.path.removeprefix("/v1/")
-        if received.method == "POST" and path == "completions":
+        asked = path.partition("?")[0]
+        if received.method == "POST" and asked == "completions":
             return _completion(body, self.completion(body["prompt"]))
-        if received.method == "POST" and path == "chat/completions":
+        if received.method == "POST" and asked == "chat/completions":
             return _chat_completion(body, self.chat(body["messages"]))
         if path.split("/")[0] == "files":
             return self._file(received)
@@ -180,6 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         received = Received(self.command, self.path, headers, body)
         how = self.judge._arrived(received)
+        how = self.judge.fails(received) or how
         try:
             time.sleep(self.judge.delay)
             self._reply(how, received)
@@ -189,6 +210,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.judge._left()
 
     def _reply(self, how: str, received: Received) -> None:
+        raw = self.judge.raw(received)
+        if raw is not None:
+            self._send_raw(raw)
+            return
         if how.startswith("slow:"):
             time.sleep(float(how.removeprefix("slow:")))
         if how in _STATUS:
@@ -208,6 +233,22 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             answer = self.judge._answer(received)
             self._send(200 if answer else 404, answer or _error("no such page"))
+
+    def _send_raw(self, raw: Raw) -> None:
+        content = json.dumps(raw.content).encode() if isinstance(raw.content, dict | list) else raw.content
+        self.send_response(raw.status)
+        for name, value in {"Content-Type": "application/json", **raw.headers}.items():
+            self.send_header(name, value)
+        if isinstance(content, bytes):
+            self.send_header("Content-Length", str(len(content)))
+        else:
+            self.send_header("Connection", "close")
+            self.close_connection = True
+        self.end_headers()
+        for piece in [content] if isinstance(content, bytes) else content:
+            self.wfile.write(piece)
+            self.wfile.flush()
+            time.sleep(raw.pause)
 
     def _send(self, status: int, answer: Any, *, promised: int = 0, kind: str = "application/json") -> None:
         content = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()

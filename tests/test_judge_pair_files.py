@@ -134,7 +134,7 @@ def test_the_reviewer_is_of_the_question_s_category_else_the_first(tmp_path: Pat
 def test_settings_of_the_command_go_before_those_of_the_reviewer(tmp_path: Path) -> None:
     files = (asked(tmp_path / "q", 1), answered(tmp_path / "a", 1), answered(tmp_path / "b", 1))
     (one,) = matches(tmp_path, *files, temperature=0.0, max_tokens=9)
-    assert (one.prompt.temperature, one.prompt.max_tokens) == (0.0, 9)
+    assert (one.prompt.temperature, one.longest) == (0.0, 9)
 
 
 def test_a_pair_judgement_takes_a_reference_where_there_is_one_and_judges_both_turns(tmp_path: Path) -> None:

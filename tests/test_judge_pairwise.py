@@ -141,10 +141,10 @@ def test_the_review_file_is_fastchat_s(files: Path, server: JudgeServer) -> None
     assert (second["answer1_id"], second["score"]) == ("bad-1", [4.0, 9.0])
     assert (last["question_id"], last["reviewer_id"]) == (6, 2)
     assert len({line["review_id"] for line in lines}) == 12
-    # The reviewer's settings, as asked.
+    # The reviewer's temperature, as asked; the length lets a thinking model finish.
     by_question = {shown(each.body["messages"])[0]: each.body for each in server.requests}
-    assert (by_question[1]["temperature"], by_question[1]["max_tokens"]) == (0.2, 1024)
-    assert (by_question[6]["temperature"], by_question[6]["max_tokens"]) == (0.1, 512)
+    assert (by_question[1]["temperature"], by_question[1]["max_tokens"]) == (0.2, 8192)
+    assert (by_question[6]["temperature"], by_question[6]["max_tokens"]) == (0.1, 8192)
 
 
 def test_one_order_is_fastchat_s_own_review(files: Path, server: JudgeServer) -> None:

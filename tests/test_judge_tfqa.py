@@ -23,7 +23,7 @@ from dola.result import Settings
 from dola.runs.measured import Measured, MeasuredRow, Speed
 from dola.runs.results import KEY, result_of
 from dola.runs.summary import summarise
-from judge_server import JudgeServer
+from judge_server import JudgeServer, Raw
 
 SECRET = "sk-a-key-that-nobody-may-see"
 RESULTS = Path(__file__).parent / "data" / "results"
@@ -84,6 +84,11 @@ def _completion(text: str) -> dict[str, Any]:
 
 def run(*words: str | Path) -> Result:
     return CliRunner().invoke(dola, [str(word) for word in ("judge", "tfqa", *words)])
+
+
+def records(path: Path) -> list[str]:
+    """The lines of verdicts beside a file."""
+    return next(path.parent.glob("*.verdicts.records.jsonl")).read_text().splitlines()[1:]
 
 
 def at(server: JudgeServer) -> tuple[str, ...]:
@@ -185,9 +190,77 @@ def test_a_malformed_verdict_is_kept_counted_and_asked_for_again_only_where_wish
 
 
 def test_a_judge_that_says_neither_yes_nor_no_is_told_of(server: JudgeServer, released: Path) -> None:
-    server.completion = lambda prompt: {"yes": -0.1, "no": -2.4}  # without their spaces: other tokens
+    server.completion = lambda prompt: {" maybe": -0.1} if " 1 even" in prompt else verdict(prompt)
     told = " ".join(run(released, *at(server)).stdout.split())
-    assert "8 of 8 replies of the truth judge ft:truth have neither ' yes' nor ' no'" in told
+    assert "1 of 8 replies of the truth judge ft:truth have neither yes nor no" in told
+    assert "2 of 16 verdicts make no sense and count as no" in told
+
+
+def test_where_no_reply_says_yes_or_no_there_are_no_figures(server: JudgeServer, released: Path) -> None:
+    server.completion = lambda prompt: {" The": -0.1, "\n": -2.4}
+    done = run(released, *at(server))
+    assert done.exit_code == 2
+    assert "none of the replies of the truth judge ft:truth says yes or no" in " ".join(done.output.split())
+    assert "' The': -0.1" in done.output
+    assert "%Truth" not in done.output
+    assert not (released.parent / "answers.json.rating.json").exists()
+
+
+@pytest.mark.parametrize(
+    "pieces", [(" yes", " no"), ("▁yes", "▁no"), ("yes", "no"), ("Yes", "No"), (" Yes", "no.")]
+)
+def test_yes_and_no_are_read_in_any_tokenizer_s_pieces(
+    server: JudgeServer, released: Path, pieces: tuple[str, str]
+) -> None:
+    def spelt(prompt: str) -> dict[str, float]:
+        given = verdict(prompt)
+        return {pieces[0]: given[" yes"], pieces[1]: given[" no"]}
+
+    server.completion = spelt
+    assert run(released, *at(server)).exit_code == 0
+    rating = json.loads((released.parent / "answers.json.rating.json").read_text())
+    assert rating["judge_accs"] == [1, 0, 1, 0, 1, 0, 1, 0]
+
+
+FORMS = {
+    "llama.cpp": lambda pairs: {
+        "content": [
+            {"token": pairs[0][0], "logprob": pairs[0][1]}
+            | {"top_logprobs": [{"token": token, "logprob": logprob} for token, logprob in pairs]}
+        ]
+    },
+    "the one that was said": lambda pairs: {"tokens": [pairs[0][0]], "token_logprobs": [pairs[0][1]]},
+}
+
+
+@pytest.mark.parametrize("form", list(FORMS))
+def test_log_probabilities_are_read_in_every_server_s_form(
+    server: JudgeServer, released: Path, form: str
+) -> None:
+    def raw(received: Any) -> Raw:
+        given = sorted(verdict(received.body["prompt"]).items(), key=lambda pair: -pair[1])
+        choice = {"index": 0, "text": given[0][0], "logprobs": FORMS[form](given), "finish_reason": "length"}
+        return Raw(200, {"choices": [choice]})
+
+    server.raw = raw
+    assert run(released, *at(server)).exit_code == 0
+    rating = json.loads((released.parent / "answers.json.rating.json").read_text())
+    assert rating["judge_accs"] == [1, 0, 1, 0, 1, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    "logprobs", [None, {}, {"tokens": None, "top_logprobs": None}, {"tokens": [], "top_logprobs": []}]
+)
+def test_a_server_without_log_probabilities_is_refused_with_what_to_switch_on(
+    server: JudgeServer, released: Path, logprobs: Any
+) -> None:
+    bare = {"choices": [{"index": 0, "text": " yes", "logprobs": logprobs, "finish_reason": "length"}]}
+    server.raw = lambda received: Raw(200, bare)
+    done = run(released, *at(server))
+    assert done.exit_code == 2
+    assert "without log-probabilities (logprobs: null)" in done.output
+    assert "switch them on" in " ".join(done.output.split())
+    assert records(released) == []
 
 
 @pytest.mark.slow

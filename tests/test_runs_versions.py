@@ -26,10 +26,13 @@ from dola.runs.verdicts import Asked, Verdict, open_verdicts, recorded_verdicts
 from dola.runs.versions import version_of
 from dola.strategies import DoLa, Strategy, Vanilla
 from dola.tasks.factor import Factor
+from dola.tasks.presets import PRESETS
 from dola.tasks.prompts import load_demonstrations
 from dola.tasks.strqa import StrategyQA
+from dola.tasks.vicuna import Vicuna
 from fake_completions import FakeLanguageModel as Generator
 from fake_scoring import FakeLanguageModel as Scorer
+from test_tasks_vicuna import Shouted
 
 DATA = Path(__file__).parent / "data"
 # Written by the last dola without versions: two strategies, every record.
@@ -50,8 +53,15 @@ def scoring(task: Factor | None = None, versions: tuple[int | str, ...] = (1, 1)
     return make_plan(task, task.load(DATA / "factor" / "expert_factor.csv"), config)
 
 
-def generation(**changes: Any) -> GenerationPlan:
-    task = StrategyQA(load_demonstrations("strqa", DATA / "prompts"))
+class StrategyQAOfBefore(StrategyQA):
+    """As when the files of before were written: its texts are made as they are now, and end elsewhere."""
+
+    version = 1
+    stop = PRESETS["strqa"].stop_words  # type: ignore[assignment]
+
+
+def generation(made_by: type[StrategyQA] = StrategyQAOfBefore, **changes: Any) -> GenerationPlan:
+    task = made_by(load_demonstrations("strqa", DATA / "prompts"))
     config = GenerationConfig(
         "model",
         "float32",
@@ -108,6 +118,33 @@ def test_texts_of_before_versions_are_gone_on_with(tmp_path: Path, name: str) ->
             assert {key: replace(each, seconds=None) for key, each in records.done.items()} == whole
 
 
+@pytest.mark.parametrize("name", CHANGED)
+def test_texts_that_would_end_elsewhere_now_are_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    plan = generation(StrategyQA, **CHANGED[name])
+    refused(former(name, tmp_path), plan.manifest, "own version: recorded 1, now 2; the texts that end a")
+
+
+def test_records_of_another_kind_are_another_run_and_not_damaged(tmp_path: Path) -> None:
+    refused(former("greedy", tmp_path), scoring().manifest, "the task: recorded strqa, now factor")
+    plan = generation()
+    with (
+        pytest.raises(RunError, match="recorded factor, now strqa"),
+        open_completions(former("scoring", tmp_path), plan.manifest),
+    ):
+        pass
+
+
+def test_only_where_a_text_may_end_elsewhere_a_task_of_version_2_has_that_version(tmp_path: Path) -> None:
+    """What nothing stopped, an answer in a model's own chat template, is gone on with."""
+    data = DATA / "vicuna"
+    manifests = []
+    for template in (None, Shouted()):
+        task = Vicuna("model", template)
+        manifests.append(make_generation_plan(task, task.load(data), generation().config).manifest)
+    former = [{key: each[key] for key in each if key != "task_version"} for each in manifests]
+    assert [bool(differences(old, new)) for old, new in zip(former, manifests, strict=True)] == [False, True]
+
+
 def test_verdicts_of_before_versions_are_not_asked_for_again(tmp_path: Path) -> None:
     output = tmp_path / "asked"
     shutil.copy(FORMER / "asked.verdicts.records.jsonl", tmp_path)
@@ -128,7 +165,8 @@ def test_what_was_recorded_without_checksums_is_sealed_when_it_is_gone_on_with(t
     with open_records(output, plan.manifest) as records:
         execute(plan, LocalScoring(Scorer(), SCORED), records)
     path.write_bytes(path.read_bytes().replace(b"-23.25", b"-23.35"))
-    with pytest.raises(DataError, match=r"records\.jsonl:3: what stands above"), open_records(output, {}):
+    above = pytest.raises(DataError, match=r"records\.jsonl:3: what stands above")
+    with above, open_records(output, plan.manifest):
         pass
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dola.cli.options import POSITIVE, option_group
-from dola.judges.settings import EndpointSettings, JudgeConfig, endpoint_settings
+from dola.judges.settings import EndpointSettings, JudgeConfig, endpoint_settings, read_config
 
 if TYPE_CHECKING:
     from dola.runs.verdicts import Asked, Verdicts
@@ -49,6 +49,30 @@ class EndpointOptions:
         )
 
 
+def once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """`say`, which says nothing twice: two judges may be one model."""
+    said: set[str] = set()
+
+    def said_once(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            say(line)
+
+    return said_once
+
+
+def judge_config(path: Path | None) -> JudgeConfig:
+    """The config file, where one is named; said where everybody can read the key in it.
+
+    Raises:
+        DataError: it is none.
+    """
+    config = read_config(path) if path else JudgeConfig()
+    if config.warning:
+        click.echo(f"dola: {config.warning}", err=True)
+    return config
+
+
 endpoint_options = option_group(
     "endpoint",
     EndpointOptions,
@@ -72,7 +96,7 @@ endpoint_options = option_group(
         type=POSITIVE,
         default=120.0,
         show_default=True,
-        help="Seconds for one attempt.",
+        help="Seconds for one attempt, up to the reply's last byte.",
     ),
 )
 

@@ -12,6 +12,11 @@ from dola.cli.lazy_group import LazyGroup
 COMMANDS = {
     "tfqa": ("dola.cli.judge_tfqa", "tfqa", "Rate TruthfulQA answers: %Truth, %Info, %Truth×Info, %Reject."),
     "train": ("dola.cli.judge_train", "train", "Train a judge of truth or information of your own."),
+    "agreement": (
+        "dola.cli.judge_agreement",
+        "agreement",
+        "How far two judges agree, or a judge and people: kappa, confusion, bias.",
+    ),
     "pairwise": ("dola.cli.judge_pairwise", "pairwise", "Which of two answers is better, in both orders."),
 }
 

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from dola.cli.asking import EndpointOptions, asking, endpoint_options, tell_calls, tell_estimate, written
+from dola.cli.asking import (
+    EndpointOptions,
+    asking,
+    endpoint_options,
+    judge_config,
+    tell_calls,
+    tell_estimate,
+    written,
+)
 from dola.cli.loading import load_for, tell
 from dola.cli.options import NOT_NEGATIVE, ModelOptions, PlacementOptions, option_group, placement_options
 from dola.cli.pair_table import show
-from dola.judges.pair_files import Answers, labels_of, read_answers, read_questions
+from dola.errors import DataError
+from dola.judges.dialect import ROOM_TO_THINK
+from dola.judges.pair_files import Answers, Id, Question, labels_of, read_answers, read_questions
 from dola.judges.pair_prompts import Form, PairPrompts, read_prompts
-from dola.judges.pairwise import BOTH, JudgedMatch, Match, matches_for
-from dola.judges.settings import JudgeConfig, read_config
+from dola.judges.pairwise import BOTH, JudgedMatch, Match, failed_answers, matches_for
 from dola.runs.results import check_writable, write_result, write_text
 from dola.runs.spec import DEFAULT_SEED
 
@@ -55,6 +65,7 @@ class AskingOptions:
     temperature: float | None
     max_tokens: int | None
     ask_malformed_again: bool
+    compare_failed: bool
     overwrite: bool
 
 
@@ -107,8 +118,23 @@ asking_options = option_group(
     click.option("--judge-config", "--gpt3-config", type=_PATH, help='JSON with "api_key" and "base_url".'),
     click.option("--one-order", is_flag=True, help="A first only, as FastChat's review did."),
     click.option("--temperature", type=NOT_NEGATIVE, help="[default: the prompt's own]"),
-    click.option("--max-tokens", type=click.IntRange(min=1), help="Of a reply.  [default: the prompt's own]"),
-    click.option("--ask-malformed-again", is_flag=True, help="Ask again where no verdict could be read."),
+    click.option(
+        "--max-tokens",
+        type=click.IntRange(min=1),
+        help="Of a reply with its thought.  [default: the prompt's own; at an endpoint no fewer than"
+        f" {ROOM_TO_THINK}]",
+    ),
+    click.option(
+        "--ask-malformed-again",
+        "--retry-failed",
+        is_flag=True,
+        help="Ask again where no verdict could be read, or the request was refused.",
+    ),
+    click.option(
+        "--compare-failed",
+        is_flag=True,
+        help="Compare answers that are an error ($ERROR$), empty or cut, too; they are left out otherwise.",
+    ),
     click.option("--overwrite", is_flag=True, help="Forget all verdicts, and ask (and pay) for them again."),
 )
 
@@ -154,24 +180,29 @@ def pairwise(
     """
     from dola.runs.pairwise import Review
     from dola.runs.pairwise_result import pairwise_json
-    from dola.runs.pairwise_summary import findings, summarise_pairs
+    from dola.runs.pairwise_summary import findings, not_compared, summarise_pairs
 
     a, b = (read_answers(path) for path in files.answer_file)
+    questions = read_questions(_question_file(files.question_file))
+    failed = {} if who.compare_failed else failed_answers(questions, a, b, first_n=files.first_n)
     review = Review(
-        _matches(files, who, a, b),
+        _compared(_matches(files, who, questions, a, b), failed),
         BOTH[:1] if who.one_order else BOTH,
         _judge(who, endpoint, placing, seed, keyless=dry_run),
     )
     if dry_run:
+        for line in not_compared(failed):
+            click.echo(line)
         _tell_what_it_takes(review, output_path, who)
         return
     summary_path = output_path.with_name(f"{output_path.stem}.summary.json")
     for path in (output_path, summary_path):
         check_writable(path, inputs=_read(files))
     labels = labels_of(a, b)
-    results = _run(review, output_path, labels, who)
-    summary = summarise_pairs(results, seed=seed)
-    found = findings(summary, labels)
+    review.judge.prepare()
+    results, cut = _run(review, output_path, labels, who)
+    summary = summarise_pairs(results, seed=seed, cut=cut)
+    found = [*findings(summary, labels), *not_compared(failed)]
     write_result(summary_path, pairwise_json(review, results, summary, found, labels, (a, b), seed=seed))
     show(summary, found, labels)
     written(output_path, summary_path)
@@ -218,9 +249,27 @@ def _prompts(files: PairFiles) -> PairPrompts:
     return prompts
 
 
-def _matches(files: PairFiles, who: AskingOptions, a: Answers, b: Answers) -> tuple[Match, ...]:
+def _compared(matches: tuple[Match, ...], failed: Mapping[Id, str]) -> tuple[Match, ...]:
+    """The matches of answers that are some.
+
+    Raises:
+        DataError: there are none.
+    """
+    compared = tuple(match for match in matches if match.question.id not in failed)
+    if not compared:
+        told = "; ".join(f"question_id {key!r} ({what})" for key, what in list(failed.items())[:3])
+        raise DataError(
+            "there is nothing to compare: every pair has an answer that is an error, empty or cut, as"
+            f" {told}; --compare-failed compares them all the same"
+        )
+    return compared
+
+
+def _matches(
+    files: PairFiles, who: AskingOptions, questions: Sequence[Question], a: Answers, b: Answers
+) -> tuple[Match, ...]:
     return matches_for(
-        read_questions(_question_file(files.question_file)),
+        questions,
         a,
         b,
         _prompts(files),
@@ -242,8 +291,8 @@ def _judge(
     from dola.runs.chat_judges import EndpointChat, LocalChat
 
     if who.local_judge is None:
-        config = read_config(who.judge_config) if who.judge_config else JudgeConfig()
-        return EndpointChat(who.judge_model or DEFAULT_JUDGE, endpoint.settings(config, keyless=keyless))
+        settings = endpoint.settings(judge_config(who.judge_config), keyless=keyless)
+        return EndpointChat(who.judge_model or DEFAULT_JUDGE, settings, tell)
     if who.judge_model is not None:
         raise click.UsageError(
             "--judge-model is at an endpoint, --local-judge on this machine: name one of them"
@@ -257,7 +306,12 @@ def _judge(
         who.local_judge,
     )
     return LocalChat(
-        who.local_judge, placing.placement, lambda: load_for(model, ()), seed, placing.trust_remote_code
+        who.local_judge,
+        placing.placement,
+        lambda: load_for(model, ()),
+        seed,
+        placing.trust_remote_code,
+        progress=tell,
     )
 
 
@@ -266,15 +320,18 @@ def _tell_what_it_takes(review: Review, output: Path, who: AskingOptions) -> Non
 
     done = {} if who.overwrite else recorded_verdicts(output)
     left = review.missing(done, ask_malformed_again=who.ask_malformed_again)
-    longest = max(match.prompt.max_tokens for match in review.matches)
+    longest = max(
+        match.longest or max(match.prompt.max_tokens, 0 if who.local_judge else ROOM_TO_THINK)
+        for match in review.matches
+    )
     tell_calls(review.judge.name, left, len(review.asked()), max_reply=longest)
     tell_estimate()
 
 
 def _run(
     review: Review, output: Path, labels: tuple[str, str], who: AskingOptions
-) -> tuple[JudgedMatch, ...]:
-    """Ask, and write the review file."""
+) -> tuple[tuple[JudgedMatch, ...], int]:
+    """Ask, and write the review file; also how many replies were cut."""
     from dola.runs.verdicts import open_verdicts
 
     again = who.ask_malformed_again
@@ -283,5 +340,6 @@ def _run(
         with asking(len(left), verdicts) as advance:
             results = review.run(verdicts, ask_malformed_again=again, on_verdict=advance)
         lines = review.lines(results, verdicts.done, labels)
+        cut = review.cut(verdicts.done)
     write_text(output, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-    return results
+    return results, cut

@@ -11,7 +11,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dola.cli.asking import EndpointOptions, asking, endpoint_options, tell_calls, tell_estimate, written
+from dola.cli.asking import (
+    EndpointOptions,
+    asking,
+    endpoint_options,
+    judge_config,
+    tell_calls,
+    tell_estimate,
+    written,
+)
 from dola.cli.judge_options import (
     AgainOptions,
     JudgeOptions,
@@ -19,10 +27,11 @@ from dola.cli.judge_options import (
     judge_options,
     judges_of,
     judges_of_config,
+    read_references_for,
 )
+from dola.cli.judge_similarity import show_similarity
 from dola.cli.options import PlacementOptions, placement_options
 from dola.judges.card import KINDS
-from dola.judges.settings import JudgeConfig, read_config
 from dola.judges.truthful import METRICS, TITLES
 from dola.runs.answers import Answers, read_answers
 from dola.runs.results import check_writable
@@ -67,8 +76,10 @@ def tfqa(
     \b
     dola judge tfqa out.json --gpt3-config gpt3.config.json
     dola judge tfqa out.json --base-url http://localhost:8000/v1 --truth-model T --info-model I
+    dola judge tfqa out.json --judge chat --judge-model gpt-4o
     dola judge tfqa out.json --local-truth allenai/truthfulqa-truth-judge-llama2-7B \\
                              --local-info allenai/truthfulqa-info-judge-llama2-7B
+    dola judge tfqa out.json --similarity
 
     The figures are added to PATH, each strategy compared with the first; the released rating file goes
     beside it, and so do the verdicts, which are kept as they arrive: nothing is paid for twice.
@@ -79,8 +90,13 @@ def tfqa(
     answers = read_answers(given)
     if debug:
         answers = answers.first(_DEBUG_ROWS)
-    config = read_config(who.gpt3_config) if who.gpt3_config else JudgeConfig()
-    judges = judges_of(who, config, endpoint, placing, keyless=dry_run)
+    config = judge_config(who.gpt3_config)
+    references = read_references_for(answers, who)
+    if who.similarity and not dry_run:
+        show_similarity(given, answers, references)
+    if who.similarity and not who.named:
+        return
+    judges = judges_of(who, config, endpoint, placing, references=references, keyless=dry_run)
     if dry_run:
         _tell_what_it_takes(given, answers, judges, again)
         return
@@ -108,7 +124,7 @@ def _tell_what_it_takes(path: Path, answers: Answers, judges: Judges, again: Aga
         judge = judges.of(kind)
         everything = missing(answers, judge, {})
         left = missing(answers, judge, done, ask_malformed_again=again.ask_malformed_again)
-        tell_calls(f"{kind} ({judge.name})", left, len(everything), max_reply=1)
+        tell_calls(f"{kind} ({judge.name})", left, len(everything), max_reply=judge.longest_reply)
     tell_estimate()
 
 

@@ -136,7 +136,7 @@ def _measure(material: Material, model: str, settings: EndpointSettings, folder:
         with asking(len(left), verdicts) as advance:
             judge.answer(left, verdicts, advance)
         found = [verdicts.done[one.key] for one in asked]
-    said = [each.malformed is None and judge.probability(each.reply) >= _THRESHOLD for each in found]
+    said = [each.malformed is None and (judge.probability(each.reply) or 0.0) >= _THRESHOLD for each in found]
     split = split_figures(material.split, material.train, material.held_out)
     figures = held_out_figures(
         said, material.held_out, material.train, material.split, seed=material.options.split_seed

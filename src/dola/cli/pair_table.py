@@ -43,6 +43,8 @@ def show(summary: PairSummary, findings: Sequence[str], labels: tuple[str, str])
 
 def _cells(name: str, tally: Tally) -> list[Text]:
     counts = [Text(str(tally.outcomes[outcome])) for outcome in OUTCOMES]
+    if not tally.judged:
+        return [Text(name), *counts, Text("no verdict"), Text("")]
     rate = Text.assemble(percent(tally.win_rate.mean), (_range(tally.win_rate), "dim"))
     return [Text(name), *counts, rate, Text(p_value(tally.p))]
 

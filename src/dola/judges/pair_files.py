@@ -6,6 +6,8 @@ Questions in either form, answers as the released script or as FastChat writes t
     {"question_id": 1, "category": "generic", "turns": ["...", "..."]}
     {"question_id": 1, "answer_id": "kQ3...", "model_id": "llama-7b", "text": "...", "metadata": {}}
     {"question_id": 1, "answer_id": "kQ3...", "model_id": "llama-7b", "choices": [{"turns": ["...", "..."]}]}
+
+An answer that was cut for its length says so in `metadata`: {"finish_reason": "length"}.
 """
 
 from __future__ import annotations
@@ -17,9 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from dola.errors import DataError
+from dola.judges.replies import ended
 
 Id = int | str
 
+# FastChat's, in place of an answer that its model or endpoint failed to give.
+ERROR = "$ERROR$"
 # Of the ids that a file lacks, how many a message names.
 _NAMED = 5
 
@@ -35,11 +40,26 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model answered to each turn of a question."""
+    """What a model answered to each turn of a question.
+
+    Attributes:
+        finish_reason: why the answer ended, where its file says so.
+    """
 
     id: str
     model: str
     turns: tuple[str, ...]
+    finish_reason: str | None = None
+
+    @property
+    def failure(self) -> str | None:
+        """Why this is no answer that can be compared: it is an error, empty or cut; None: it is one."""
+        texts = [text.strip() for text in self.turns]
+        if ERROR in texts:
+            return ERROR
+        if not all(texts):
+            return "empty"
+        return None if ended(self.finish_reason) else f"cut ({self.finish_reason})"
 
 
 @dataclass(frozen=True)
@@ -86,7 +106,10 @@ def read_answers(path: Path) -> Answers:
         model = str(row.get("model_id") or "")
         # FastChat writes an answer's id everywhere, and asks it of nobody: any will do that lasts.
         found[key] = Answer(
-            str(row.get("answer_id") or f"{path.stem}-{key}"), model, _answer_turns(row, path, line)
+            str(row.get("answer_id") or f"{path.stem}-{key}"),
+            model,
+            _answer_turns(row, path, line),
+            _finish_reason(row),
         )
     models = {answer.model for answer in found.values()}
     name = models.pop() if len(models) == 1 else ""
@@ -181,6 +204,16 @@ def _answer_turns(row: Mapping[str, Any], path: Path, line: int) -> tuple[str, .
     except (IndexError, KeyError, TypeError):
         raise DataError('expected [{"turns": [...]}]', path=path, line=line, column="choices") from None
     return _texts(turns, "choices", path, line)
+
+
+def _finish_reason(row: Mapping[str, Any]) -> str | None:
+    """Where `dola eval vicuna` and others write it: with the answer, in its metadata or its first choice."""
+    choices = row.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    for place in (row, row.get("metadata"), first):
+        if isinstance(place, dict) and isinstance(place.get("finish_reason"), str):
+            return str(place["finish_reason"])
+    return None
 
 
 def _texts(found: object, column: str, path: Path, line: int) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 Two forms, each one JSON object a line (texts made up):
 
 * `scores`, the review that the paper used. The reviewer of the question's category, else the first, names the
-  prompt; the judge gives both answers a score on its first line.
+  prompt; the judge gives both answers a score on its first line. Of several turns it sees all at once.
 
       {"prompt_id": 1, "system_prompt": "...", "prompt_template": "{question} {answer_1} {answer_2} {prompt}",
        "defaults": {"prompt": "Score both."}, "category": "general"}
@@ -44,6 +44,7 @@ class PairPrompt:
     Attributes:
         reviewer: the reviewer's row in its file from 1, which is FastChat's `reviewer_id`; 0 where none is.
         turn: which of the user's turns is judged, from 1.
+        whole: the template has one place for a question and one for each answer, and all turns go into them.
     """
 
     name: str
@@ -55,6 +56,7 @@ class PairPrompt:
     max_tokens: int = 2048
     reviewer: int = 0
     turn: int = 1
+    whole: bool = False
 
     def messages(
         self, question: Question, first: Answer, second: Answer, reference: Answer | None = None
@@ -74,6 +76,11 @@ class PairPrompt:
             shown |= {f"answer_{letter}_{turn}": text for turn, text in enumerate(answer.turns, start=1)}
         shown |= {"answer_1": first.turns[0], "answer_2": second.turns[0]}
         shown |= {"answer_a": first.turns[0], "answer_b": second.turns[0]}
+        if self.whole and len(question.turns) > 1:
+            asked = len(question.turns)
+            shown |= {"question": _in_turns(question.turns)}
+            shown |= {f"answer_{name}": _in_turns(first.turns[:asked]) for name in ("1", "a")}
+            shown |= {f"answer_{name}": _in_turns(second.turns[:asked]) for name in ("2", "b")}
         try:
             text = self.template.format_map(shown)
         except (AttributeError, IndexError, KeyError, ValueError) as error:
@@ -156,6 +163,11 @@ def read_prompts(path: Path, reviewers: Path | None = None) -> PairPrompts:
     return VerdictPrompts({prompt.name: prompt for prompt in prompts}, path)
 
 
+def _in_turns(texts: Sequence[str]) -> str:
+    """The texts of several turns as one."""
+    return "\n\n".join(f"Turn {number}: {text}" for number, text in enumerate(texts, start=1))
+
+
 def _review(path: Path, rows: Sequence[tuple[int, dict[str, Any]]], reviewer_path: Path) -> ReviewPrompts:
     prompts = {str(row["prompt_id"]): _prompt(path, line, row, str(row["prompt_id"])) for line, row in rows}
     reviewers: list[tuple[str, PairPrompt]] = []
@@ -175,6 +187,7 @@ def _review(path: Path, rows: Sequence[tuple[int, dict[str, Any]]], reviewer_pat
             temperature=_number(settings, "temperature", 0.2, reviewer_path, line),
             max_tokens=int(_number(settings, "max_tokens", 1024, reviewer_path, line)),
             reviewer=len(reviewers) + 1,
+            whole=True,
         )
         reviewers.append((str(row.get("category", "")), reviewer))
     if not reviewers:

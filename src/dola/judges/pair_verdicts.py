@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dola.judges.pair_prompts import Form
+from dola.judges.thought import after_thought, thinks
 
 Winner = Literal["first", "second", "tie"]
 # Of the two models, whichever was shown first.
@@ -27,6 +28,14 @@ _NUMBER = r"(\d+(?:\.\d+)?)"
 # Emphasis and brackets around them do no harm; a sign or a word does.
 _SCORES = re.compile(rf"[\s*_(\[]*{_NUMBER}(?:\s*[,;|]\s*|\s+){_NUMBER}[\s*_)\].]*")
 _MARK = re.compile(r"\[\[([ABC])\]\]")
+# Where a model that reasons first says that what follows is its answer.
+_ANSWER = re.compile(
+    r"^[\W_]*(?:(?:my|the|so|thus|therefore|hence)[\s,:]+)*(?:final|overall)\s+"
+    r"(?:answers?|verdicts?|scores?|ratings?|judge?ments?|decisions?|evaluations?|results?|outputs?)\b"
+    r"(?:\s+(?:is|are))?[\s:*_.=-]*",
+    re.IGNORECASE | re.MULTILINE,
+)
+_BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 _MARKED: dict[str, Winner] = {"A": "first", "B": "second", "C": "tie"}
 
 
@@ -55,7 +64,8 @@ MALFORMED = Verdict(None)
 
 
 def read_reply(form: Form, text: str) -> Verdict:
-    """What a reply says, by the form of the prompt that it replies to."""
+    """What a reply says, by the form of the prompt that it replies to; what it says after its thought, where
+    it thinks aloud."""
     return _read_scores(text) if form == "scores" else _read_mark(text)
 
 
@@ -86,16 +96,38 @@ def released_scores(text: str) -> list[float]:
 
 def _read_scores(text: str) -> Verdict:
     """Two numbers from 0 to 10, and nothing else but signs, on the first line that is not empty."""
-    lines = text.strip().splitlines()
-    found = _SCORES.fullmatch(lines[0].strip()) if lines else None
     first, second = released_scores(text)
     released = None if (first, second) == (-1, -1) else _higher(first, second)
-    if found is None:
-        return Verdict(None, None, released)
-    scores = (float(found[1]), float(found[2]))
-    if max(scores) > HIGHEST:
+    scores = _scores_of(text)
+    if scores is None:
         return Verdict(None, None, released)
     return Verdict(_higher(*scores), scores, released)
+
+
+def _scores_of(text: str) -> tuple[float, float] | None:
+    said = after_thought(text)
+    scores = None if said is None else (_first_line_scores(said) or _final_scores(said))
+    # An answer that quotes such a tag is no thought: the scores stand first all the same.
+    return scores or (_first_line_scores(text) if thinks(text) else None)
+
+
+def _first_line_scores(said: str) -> tuple[float, float] | None:
+    lines = said.strip().splitlines()
+    return _pair(lines[0]) if lines else None
+
+
+def _final_scores(said: str) -> tuple[float, float] | None:
+    """The scores that the last "final answer" names, on its line or on the next."""
+    announced = list(_ANSWER.finditer(said))
+    return _first_line_scores(said[announced[-1].end() :]) if announced else None
+
+
+def _pair(line: str) -> tuple[float, float] | None:
+    found = _SCORES.fullmatch(_BOXED.sub(r"\1", line).strip().strip("$"))
+    if found is None:
+        return None
+    scores = (float(found[1]), float(found[2]))
+    return None if max(scores) > HIGHEST else scores
 
 
 def _higher(first: float, second: float) -> Winner:
@@ -106,7 +138,7 @@ def _higher(first: float, second: float) -> Winner:
 
 def _read_mark(text: str) -> Verdict:
     """The last mark: it is the final verdict that the prompt asks for."""
-    marks = _MARK.findall(text)
-    if not marks:
-        return MALFORMED
-    return Verdict(_MARKED[marks[-1]], None, _MARKED[min(marks)])
+    marks = _MARK.findall(after_thought(text) or "")
+    everywhere = _MARK.findall(text)
+    released = _MARKED[min(everywhere)] if everywhere else None
+    return Verdict(_MARKED[marks[-1]] if marks else None, None, released)

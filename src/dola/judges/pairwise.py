@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from dola.judges.pair_files import Answer, Answers, Question, check_same_questions
+from dola.judges.pair_files import Answer, Answers, Id, Question, check_same_questions
 from dola.judges.pair_prompts import Form, Message, PairPrompt, PairPrompts
 from dola.judges.pair_verdicts import MALFORMED, Outcome, Verdict, outcome_for_a, read_reply
 
@@ -21,7 +21,8 @@ BOTH: tuple[Order, ...] = ("ab", "ba")
 
 @dataclass(frozen=True)
 class Match:
-    """Two answers to one turn of a question, and the prompt that they are judged with."""
+    """Two answers to one turn of a question, and the prompt that they are judged with; `longest`: the tokens
+    that the judge's reply may have, where that is not left to the prompt."""
 
     question: Question
     prompt: PairPrompt
@@ -29,6 +30,7 @@ class Match:
     a: Answer
     b: Answer
     reference: Answer | None = None
+    longest: int | None = None
 
     def messages(self, order: Order) -> tuple[Message, ...]:
         """What the judge is shown.
@@ -79,11 +81,12 @@ def matches_for(
     temperature: float | None = None,
     max_tokens: int | None = None,
 ) -> tuple[Match, ...]:
-    """All that is to be judged, in the questions' order; one of several turns for each of two.
+    """All that is to be judged, in the questions' order; of several turns the form says how many matches.
 
     Args:
         first_n: of the questions; None: all.
-        temperature, max_tokens: in place of the prompts' own.
+        temperature: in place of the prompts' own.
+        max_tokens: that a reply may have, thought included.
 
     Raises:
         DataError: answers missing, or to other questions; a prompt that is missing or cannot be filled.
@@ -97,12 +100,31 @@ def matches_for(
             asked = replace(
                 prompt,
                 temperature=prompt.temperature if temperature is None else temperature,
-                max_tokens=max_tokens or prompt.max_tokens,
             )
-            match = Match(question, asked, prompts.form, a[question], b[question], reference)
+            match = Match(question, asked, prompts.form, a[question], b[question], reference, max_tokens)
             match.messages("ab")  # a template that cannot be filled is said before anything is paid for
             found.append(match)
     return tuple(found)
+
+
+def failed_answers(
+    questions: Sequence[Question], a: Answers, b: Answers, *, first_n: int | None = None
+) -> dict[Id, str]:
+    """The questions to which an answer is none (an error, empty, or cut), each with what it is.
+
+    Raises:
+        DataError: answers missing, or to other questions.
+    """
+    for answers in (a, b):
+        check_same_questions(questions, answers, first_n=first_n)
+    found: dict[Id, str] = {}
+    for question in questions[:first_n]:
+        told = [
+            f"{answers.path.name}: {failure}" for answers in (a, b) if (failure := answers[question].failure)
+        ]
+        if told:
+            found[question.id] = ", ".join(told)
+    return found
 
 
 def judged(match: Match, replies: Mapping[Order, str | None]) -> JudgedMatch:

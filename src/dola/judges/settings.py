@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import stat
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from dola.errors import DataError, JudgeError
 
@@ -22,6 +25,11 @@ ADDRESS_VARIABLE = "OPENAI_BASE_URL"
 # What servers that ask for no key expect in its place: the header must not be empty.
 _NO_KEY = "none"
 _HIDDEN = "***"
+# What a parameter of an address is called that holds a key.
+_SECRET_NAME = re.compile(r"key|token|secret|sig|auth|pass|code|cred", re.IGNORECASE)
+# A shorter one is hidden where it is a word by itself: it may be a syllable of a reply.
+_LONG_KEY = 8
+_SHORTEST_KEY = 4
 
 
 @dataclass(frozen=True)
@@ -30,9 +38,10 @@ class EndpointSettings:
 
     Attributes:
         api_key: never in a repr, a message, a log or an output of ours.
-        base_url: the address up to and with `/v1`; None: OpenAI's own.
+        base_url: the address up to and with `/v1`, and what is to be asked with every request after `?`;
+            None: OpenAI's own. Not in a repr, since there may be a key in it.
         max_retries: of one request after 429, 5xx, a timeout or a cut connection, with the client's backoff.
-        timeout: seconds that one attempt may take.
+        timeout: seconds that one attempt may take, from its first byte to the reply's last.
         concurrency: requests that are under way at a time.
 
     Raises:
@@ -40,7 +49,7 @@ class EndpointSettings:
     """
 
     api_key: str = field(repr=False)
-    base_url: str | None = None
+    base_url: str | None = field(default=None, repr=False)
     max_retries: int = 6
     timeout: float = 120.0
     concurrency: int = 8
@@ -53,23 +62,47 @@ class EndpointSettings:
             _check_address(self.base_url)
 
     @property
+    def base_address(self) -> str | None:
+        """The address without what stands after `?`: there may be a key in that."""
+        if self.base_url is None:
+            return None
+        scheme, host, path, _, _ = urlsplit(self.base_url)
+        return urlunsplit((scheme, host, path, "", "")) if {"?", "#"} & set(self.base_url) else self.base_url
+
+    @property
+    def query(self) -> dict[str, str]:
+        """What the address asks with every request."""
+        return dict(parse_qsl(urlsplit(self.base_url or "").query, keep_blank_values=True))
+
+    @property
     def address(self) -> str:
-        """Where the endpoint is, for messages."""
-        return self.base_url or "api.openai.com"
+        """Where the endpoint is, for messages and records."""
+        return self.base_address or "api.openai.com"
 
     def hide(self, text: str) -> str:
-        """`text` without the key: servers like to repeat what they refuse."""
-        return text.replace(self.api_key, _HIDDEN) if self.api_key != _NO_KEY else text
+        """`text` without any key: servers like to repeat what they are sent."""
+        for secret in self._secrets():
+            if len(secret) >= _LONG_KEY:
+                text = text.replace(secret, _HIDDEN)
+            elif secret in text:
+                text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", _HIDDEN, text)
+        return text
+
+    def _secrets(self) -> Iterator[str]:
+        named = (value for name, value in self.query.items() if _SECRET_NAME.search(name))
+        found = [*named, *([] if self.api_key == _NO_KEY else [self.api_key])]
+        yield from (secret for secret in found if len(secret) >= _SHORTEST_KEY)
 
 
 @dataclass(frozen=True)
 class JudgeConfig:
-    """A config file. `api_key` is None where the file has none."""
+    """A config file. `api_key` is None where the file has none; `warning` is what is to be said about it."""
 
     gpt_truth: str | None = None
     gpt_info: str | None = None
-    base_url: str | None = None
+    base_url: str | None = field(default=None, repr=False)
     api_key: str | None = field(default=None, repr=False)
+    warning: str | None = field(default=None, compare=False)
 
 
 def read_config(path: Path) -> JudgeConfig:
@@ -96,12 +129,21 @@ def read_config(path: Path) -> JudgeConfig:
         raise DataError(
             'expected a JSON object as {"gpt_truth": MODEL, "gpt_info": MODEL, "api_key": KEY}', path=path
         )
+    key = _text(found, "api_key", path)
     return JudgeConfig(
         gpt_truth=_text(found, "gpt_truth", path),
         gpt_info=_text(found, "gpt_info", path),
         base_url=_text(found, "base_url", path),
-        api_key=_text(found, "api_key", path),
+        api_key=key,
+        warning=_exposure(path) if key else None,
     )
+
+
+def _exposure(path: Path) -> str | None:
+    """What is to be said of a file with a key in it that everybody on the machine may read."""
+    if os.name != "posix" or not path.stat().st_mode & stat.S_IROTH:
+        return None
+    return f"{path} holds a key, and everybody on this machine can read it: chmod 600 {path}"
 
 
 def endpoint_settings(
@@ -121,7 +163,7 @@ def endpoint_settings(
         JudgeError: no key for OpenAI's own endpoint. An address of another needs none.
     """
     config = config or JudgeConfig()
-    address = base_url or config.base_url or os.environ.get(ADDRESS_VARIABLE) or None
+    address = base_url or config.base_url or os.environ.get(ADDRESS_VARIABLE, "").strip() or None
     key = (
         config.api_key
         or os.environ.get(KEY_VARIABLE, "").strip()
@@ -136,7 +178,7 @@ def endpoint_settings(
 
 
 def _check_address(address: str) -> None:
-    if "@" in address.partition("://")[2].partition("/")[0]:
+    if "@" in re.split(r"[/?#]", address.partition("://")[2], maxsplit=1)[0]:
         raise JudgeError(
             "the judge's address holds a user name or password, which logs would show: leave it out, and"
             f" put the key into {KEY_VARIABLE}"
@@ -147,8 +189,10 @@ def _check_address(address: str) -> None:
     except ValueError:  # of the port, or of brackets
         fine = False
     if not fine:
+        # Nothing that may be a key: neither what is before an @, nor what is after a ?.
+        shown = address.partition("?")[0].rpartition("@")[2]
         raise JudgeError(
-            f"the judge's address is {address!r}: expected one as http://localhost:8000/v1 (--base-url,"
+            f"the judge's address is {shown!r}: expected one as http://localhost:8000/v1 (--base-url,"
             f' "base_url" in the config, or {ADDRESS_VARIABLE})'
         )
 

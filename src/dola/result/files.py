@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dola.errors import RunError
+from dola.result.cycles import no_search_for_cycles
 from dola.result.form import written
 
 # How many of a list are made into text at once, and below which level of the file everything is.
@@ -19,6 +20,7 @@ _PIECE = 1_000
 _DEEP = 5
 
 
+@no_search_for_cycles()
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file whole or not at all: a reader never meets half of it. What is not finite is null."""
     write_text(path, chain(_pieces(written(content)), ["\n"]))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dola.errors import DataError, MissingExtraError
+from dola.result.cycles import no_search_for_cycles
 from dola.result.examples import GeneratedExample, ScoredExample
 from dola.result.files import check_writable, write_json
 from dola.result.form import FormError, read, written
@@ -169,6 +170,7 @@ class Result:
         return cls(**parts, spec=given.pop("spec", None), released=released, extra=given)
 
 
+@no_search_for_cycles()
 def read_result(path: Path) -> Result:
     """A result file; see `Result.load`."""
     try:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from dola.errors import RunError
-from dola.result import Result
+from dola.result import Completion, Result
 from dola.result.files import write_text
 from dola.runs.journal import records_path
 from dola.tasks.vicuna import suffix_of
@@ -34,9 +35,18 @@ def write_answer_files(result: Result, first: Path) -> list[Path]:
     for row in result.rows.of_kind("strategy"):
         place = row.strategy or 0
         path, lines = answer_path(first, place, row.label), result.strategies[place].released
-        write_text(path, "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines))
+        made = (example.completions[place] for example in result.generated)
+        told = (_told_of_cut(*pair) for pair in zip(lines, made, strict=True))
+        write_text(path, "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in told))
         written.append(path)
     return written
+
+
+def _told_of_cut(line: Mapping[str, Any], made: Completion) -> Mapping[str, Any]:
+    """The released line; of an answer that was cut for its length, the released `metadata` says so."""
+    if made.finish_reason != "length":
+        return line
+    return {**line, "metadata": {**line["metadata"], "finish_reason": "length"}}
 
 
 def _check(path: Path, result: Path, *, overwrite: bool) -> None:

@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from dola.errors import ModelError
+from dola.judges.dialect import ROOM_TO_THINK, told_by_the_user
+from dola.judges.replies import CutShort
 from dola.judges.settings import EndpointSettings
 from dola.models.placement import Placement
 from dola.runs.event_loop import finished
 from dola.runs.fingerprint import model_identity
-from dola.runs.verdicts import Asked, Verdict, Verdicts, ask_all, in_version
+from dola.runs.verdicts import Asked, Hope, Verdict, Verdicts, ask_all, in_version
 
 if TYPE_CHECKING:
+    from dola.judges.endpoint import Endpoint
     from dola.language_model import LanguageModel
 
 OnVerdict = Callable[[Verdict], None]
+Readable = Callable[[Any], bool]
 
 
 @dataclass(frozen=True)
 class ChatCall:
-    """One conversation that a judge is to go on with; `max_tokens` of reply at most."""
+    """One conversation that a judge is to go on with.
+
+    Attributes:
+        max_tokens: of reply, as its prompt has it.
+        longest: the tokens that reply and thought may have together; None: as many as a thought needs where
+            the model is at an endpoint. A reply that comes to its end does not depend on it, so it is no part
+            of what is recorded.
+    """
 
     messages: tuple[Mapping[str, str], ...]
     temperature: float
     max_tokens: int
+    longest: int | None = None
 
     @property
     def text(self) -> str:
@@ -51,11 +63,24 @@ class ChatJudge(Protocol):
     def version(self) -> int:
         """Counted up where it comes to ask otherwise than judge, model and conversation say."""
 
+    def prepare(self) -> None:
+        """See what it is, before anything is recorded of it. May use the network."""
+
     def asked(self, call: ChatCall) -> Asked:
         """What is recorded of a call. Uses no network."""
 
-    def reply(self, calls: Sequence[ChatCall], verdicts: Verdicts, on_verdict: OnVerdict) -> None:
+    def reply(
+        self,
+        calls: Sequence[ChatCall],
+        verdicts: Verdicts,
+        on_verdict: OnVerdict,
+        *,
+        readable: Readable = lambda _: True,
+    ) -> None:
         """Have it reply to all calls, and keep each reply as it comes.
+
+        Args:
+            readable: whether a verdict can be read from a reply: where none can, the judge is asked no more.
 
         Raises:
             JudgeError: it cannot be asked; what it said so far is kept.
@@ -64,37 +89,47 @@ class ChatJudge(Protocol):
 
 @dataclass(frozen=True)
 class EndpointChat:
-    """A chat model at an OpenAI-compatible endpoint."""
+    """A chat model at an OpenAI-compatible endpoint; `tell` hears how it wants to be asked."""
 
     version: ClassVar[int] = 1
 
     name: str
     settings: EndpointSettings
+    tell: Callable[[str], None] = lambda _: None
+
+    def prepare(self) -> None:
+        """See that the client is installed; the first request tells the rest."""
+        from dola.judges.bounded_http import check_installed
+
+        check_installed()
 
     def asked(self, call: ChatCall) -> Asked:
         manner = in_version(f"chat at {self.settings.address}, {call.manner}", self)
         return Asked(manner, self.name, call.text)
 
-    def reply(self, calls: Sequence[ChatCall], verdicts: Verdicts, on_verdict: OnVerdict) -> None:
-        finished(self._reply({self.asked(call): call for call in calls}, verdicts, on_verdict))
+    def reply(
+        self,
+        calls: Sequence[ChatCall],
+        verdicts: Verdicts,
+        on_verdict: OnVerdict,
+        *,
+        readable: Readable = lambda _: True,
+    ) -> None:
+        finished(self._reply({self.asked(call): call for call in calls}, verdicts, on_verdict, readable))
 
     async def _reply(
-        self, calls: Mapping[Asked, ChatCall], verdicts: Verdicts, on_verdict: OnVerdict
+        self, calls: Mapping[Asked, ChatCall], verdicts: Verdicts, on_verdict: OnVerdict, readable: Readable
     ) -> None:
         from dola.judges.endpoint import Endpoint
 
-        async with Endpoint(self.settings) as endpoint:
+        async with Endpoint(self.settings, tell=self.tell) as endpoint:
             await ask_all(
                 list(calls),
-                lambda one: endpoint.chat(
-                    self.name,
-                    calls[one].messages,
-                    temperature=calls[one].temperature,
-                    max_tokens=calls[one].max_tokens,
-                ),
+                lambda one: _ask(endpoint, one.model, calls[one]),
                 verdicts,
                 concurrency=self.settings.concurrency,
                 on_verdict=on_verdict,
+                readable=readable,
             )
 
 
@@ -114,32 +149,47 @@ class LocalChat:
     load: Callable[[], LanguageModel]
     seed: int = 0
     trust_remote_code: bool = False
+    progress: Callable[[str], None] = lambda _: None
+
+    def prepare(self) -> None:
+        """Fetch the configuration: which commit a hub id stands for is not known before."""
+        from dola.models.loading import find_source, load_depth
+
+        load_depth(find_source(self.name, progress=self.progress), trust_remote_code=self.trust_remote_code)
 
     def asked(self, call: ChatCall) -> Asked:
         manner = in_version(f"local chat, {call.manner}, seed {self.seed}", self)
         return Asked(manner, self._identity, call.text)
 
-    def reply(self, calls: Sequence[ChatCall], verdicts: Verdicts, on_verdict: OnVerdict) -> None:
+    def reply(
+        self,
+        calls: Sequence[ChatCall],
+        verdicts: Verdicts,
+        on_verdict: OnVerdict,
+        *,
+        readable: Readable = lambda _: True,
+    ) -> None:
         lm = self.load()
         # All prompts first: a model without a chat template is no judge.
         prompts = [_prompt(lm, call) for call in calls]
-        for temperature, max_tokens in dict.fromkeys((call.temperature, call.max_tokens) for call in calls):
-            places = [
-                place
-                for place, call in enumerate(calls)
-                if (call.temperature, call.max_tokens) == (temperature, max_tokens)
-            ]
+        hope = Hope(readable)
+        manners = [(call.temperature, call.longest or call.max_tokens) for call in calls]
+        for temperature, limit in dict.fromkeys(manners):
+            places = [place for place, manner in enumerate(manners) if manner == (temperature, limit)]
             made = lm.iter_generate(
                 [prompts[place] for place in places],
-                max_new_tokens=max_tokens,
+                max_new_tokens=limit,
                 do_sample=temperature > 0,
                 temperature=temperature or 1.0,
                 seed=self.seed,
             )
             for index, generation in made:
-                verdict = Verdict.of(self.asked(calls[places[index]]), generation.text)
+                cut = None if generation.finish_reason != "length" else CutShort("length").told
+                verdict = Verdict.of(self.asked(calls[places[index]]), generation.text, malformed=cut)
                 verdicts.append(verdict)
                 on_verdict(verdict)
+                hope.count(verdict)
+                hope.check()
 
     @cached_property
     def _identity(self) -> str:
@@ -149,12 +199,21 @@ class LocalChat:
         return f"{model_identity(self.name)}, {dtype}"
 
 
+def _ask(endpoint: Endpoint, model: str, call: ChatCall) -> Awaitable[str]:
+    if call.longest is not None:
+        return endpoint.chat(model, call.messages, temperature=call.temperature, max_tokens=call.longest)
+    return endpoint.chat(
+        model,
+        call.messages,
+        temperature=call.temperature,
+        max_tokens=max(call.max_tokens, ROOM_TO_THINK),
+        enough=call.max_tokens,
+    )
+
+
 def _prompt(lm: LanguageModel, call: ChatCall) -> str:
     """The conversation in the model's chat template; one that knows no system role is told by the user."""
     try:
         return lm.chat_prompt(call.messages)
     except ModelError:
-        system = "\n\n".join(each["content"] for each in call.messages if each["role"] == "system")
-        first, *others = (each for each in call.messages if each["role"] != "system")
-        told = {"role": first["role"], "content": f"{system}\n\n{first['content']}"}
-        return lm.chat_prompt([told, *others])
+        return lm.chat_prompt(told_by_the_user(call.messages))

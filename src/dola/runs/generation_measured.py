@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dola.result.cycles import no_search_for_cycles
 from dola.runs.completions import GenerationRecord
 from dola.runs.generation_plan import GenerationPlan
 from dola.runs.layer_counts import added_layers
@@ -49,6 +50,7 @@ def outcome_of(plan: GenerationPlan, strategy: int, done: Done) -> Outcome:
     )
 
 
+@no_search_for_cycles()
 def measure_generation(plan: GenerationPlan, lineup: Lineup, outcomes: Sequence[Outcome]) -> Measured:
     """Measure every row of the line-up on the plan's examples."""
     metrics = plan.task.metrics

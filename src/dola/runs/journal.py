@@ -115,10 +115,11 @@ def _found(kind: type[R], output: Path, manifest: Mapping[str, Any], *, overwrit
             f"{output} exists, without the records of a run that could be gone on with ({path.name});"
             " give another --output-path, or --overwrite to replace it"
         )
-    found = Found[R]() if empty else read_journal(kind, path)
-    if found.manifest is not None:
-        check_same_run(found.manifest, manifest, where=str(path))
-    return found
+    if empty:
+        return Found()
+    return read_journal(
+        kind, path, check=lambda recorded: check_same_run(recorded, manifest, where=str(path))
+    )
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from dola.judges.card import NO, YES, Kind, is_judge, judge_prompt, read_card
+from dola.judges.card import Kind, is_judge, judge_prompt, read_card
 from dola.judges.settings import EndpointSettings
-from dola.judges.truthful import probability_of_yes
+from dola.judges.truthful import yes_of_pieces
 from dola.models.placement import Placement
 from dola.runs.event_loop import finished
 from dola.runs.fingerprint import model_identity
@@ -35,6 +35,10 @@ class Judge(Protocol):
         """Counted up where it comes to ask otherwise than judge, model and prompt say: nothing that an
         earlier version was told is taken for an answer then."""
 
+    @property
+    def longest_reply(self) -> int:
+        """How many tokens a reply has at most."""
+
     def prepare(self) -> None:
         """Refuse what can be refused before anything is asked. May use the network."""
 
@@ -44,26 +48,27 @@ class Judge(Protocol):
     def answer(self, left: Sequence[Asked], verdicts: Verdicts, on_verdict: OnVerdict) -> None:
         """Ask it all of this, and keep each verdict as it comes."""
 
-    def probability(self, reply: Any) -> float:
-        """What it gives " yes", from a reply that was kept."""
-
-    def says_yes_or_no(self, reply: Any) -> bool:
-        """Whether the reply is an answer at all, as far as can be told."""
+    def probability(self, reply: Any) -> float | None:
+        """What it gives " yes", from a reply that was kept; None where the reply says neither yes nor no."""
 
 
 @dataclass(frozen=True)
 class EndpointJudge:
-    """A completion model at an endpoint, asked as the released rating asks. `name`: the endpoint's."""
+    """A completion model at an endpoint, asked as the released rating asks. `name`: the endpoint's; `tell`
+    hears how it wants to be asked."""
 
     version: ClassVar[int] = 1
 
     kind: Kind
     name: str
     settings: EndpointSettings
+    tell: Callable[[str], None] = lambda _: None
+
+    longest_reply = 1
 
     def prepare(self) -> None:
         """See that the client is installed; the first request tells the rest."""
-        from dola.judges.endpoint import check_installed
+        from dola.judges.bounded_http import check_installed
 
         check_installed()
 
@@ -78,20 +83,18 @@ class EndpointJudge:
     async def _answer(self, left: Sequence[Asked], verdicts: Verdicts, on_verdict: OnVerdict) -> None:
         from dola.judges.endpoint import Endpoint
 
-        async with Endpoint(self.settings) as endpoint:
+        async with Endpoint(self.settings, tell=self.tell) as endpoint:
             await ask_all(
                 left,
                 lambda one: endpoint.completion_logprobs(one.model, one.prompt),
                 verdicts,
                 concurrency=self.settings.concurrency,
                 on_verdict=on_verdict,
+                readable=lambda reply: self.probability(reply) is not None,
             )
 
-    def probability(self, reply: Mapping[str, float]) -> float:
-        return probability_of_yes(reply)
-
-    def says_yes_or_no(self, reply: Mapping[str, float]) -> bool:
-        return YES in reply or NO in reply
+    def probability(self, reply: Mapping[str, float]) -> float | None:
+        return yes_of_pieces(reply)
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,8 @@ class LocalModelJudge:
     placement: Placement
     trust_remote_code: bool = False
     progress: Callable[[str], None] = lambda _: None
+
+    longest_reply = 1
 
     def prepare(self) -> None:
         """Fetch the configuration: what a hub id stands for is not known before."""
@@ -144,12 +149,8 @@ class LocalModelJudge:
             verdicts.append(verdict)
             on_verdict(verdict)
 
-    def probability(self, reply: Mapping[str, float]) -> float:
+    def probability(self, reply: Mapping[str, float]) -> float | None:
         return float(reply["probability"])
-
-    def says_yes_or_no(self, reply: Mapping[str, float]) -> bool:  # noqa: ARG002
-        """Not known: only " yes" is kept."""
-        return True
 
     @cached_property
     def _identity(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from dola.result.cycles import no_search_for_cycles
 from dola.runs.completions import GenerationRecord
 from dola.runs.layer_counts import added_layers
 from dola.runs.plan import Plan
@@ -80,6 +81,7 @@ class Measured:
         return "generation" if self.speeds else "scoring"
 
 
+@no_search_for_cycles()
 def measure(plan: Plan, lineup: Lineup, records: Mapping[int, Record], *, seed: int) -> Measured:
     """Measure every row of the line-up, and the controls, on the plan's examples. All must have a record."""
     made = [records[example.index] for example in plan.examples]

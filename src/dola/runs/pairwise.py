@@ -17,10 +17,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dola.errors import JudgeError
 from dola.judges.pair_verdicts import read_reply
 from dola.judges.pairwise import JudgedMatch, Match, Order, judged
+from dola.judges.replies import was_cut
 from dola.runs.chat_judges import ChatCall, ChatJudge, OnVerdict
-from dola.runs.verdicts import Asked, Verdict, Verdicts, unanswered
+from dola.runs.verdicts import Asked, Verdict, Verdicts, shown, unanswered
 
 # FastChat's ids of reviews are 22 characters long.
 _ID_LENGTH = 22
@@ -43,11 +45,10 @@ class Review:
         """What has no reply yet; `ask_malformed_again`: or one that no verdict can be read from."""
         if not ask_malformed_again or not self.matches:
             return unanswered(self._calls(), done)
-        form = self.matches[0].form
         readable = {
             key: verdict
             for key, verdict in done.items()
-            if isinstance(verdict.reply, str) and read_reply(form, verdict.reply).winner is not None
+            if verdict.malformed is None and self._readable(verdict.reply)
         }
         return unanswered(self._calls(), readable)
 
@@ -61,13 +62,21 @@ class Review:
         """Ask the judge for what is missing, and read what it said.
 
         Raises:
-            JudgeError: it cannot be asked; what it said so far is kept.
+            JudgeError: it cannot be asked, or no verdict can be read from anything that it said; what it said
+                is kept.
         """
         calls = self._calls()
         left = self.missing(verdicts.done, ask_malformed_again=ask_malformed_again)
         if left:
-            self.judge.reply([calls[asked] for asked in left], verdicts, on_verdict)
-        return tuple(self._judged(match, verdicts.done) for match in self.matches)
+            self.judge.reply([calls[asked] for asked in left], verdicts, on_verdict, readable=self._readable)
+        results = tuple(self._judged(match, verdicts.done) for match in self.matches)
+        if results and not any(verdict.winner for result in results for verdict in result.verdicts.values()):
+            raise self._nothing_judged(verdicts)
+        return results
+
+    def cut(self, done: Mapping[str, Verdict]) -> int:
+        """How many of its replies were cut before their end."""
+        return sum(was_cut(done[asked.key].malformed) for asked in self._calls())
 
     def lines(
         self, results: Iterable[JudgedMatch], done: Mapping[str, Verdict], labels: tuple[str, str]
@@ -77,6 +86,19 @@ class Review:
             return [self._review_line(result, order, done) for result in results for order in self.orders]
         return [self._pair_line(result, done, labels) for result in results]
 
+    def _readable(self, reply: Any) -> bool:
+        return isinstance(reply, str) and read_reply(self.matches[0].form, reply).winner is not None
+
+    def _nothing_judged(self, verdicts: Verdicts) -> JudgeError:
+        calls = self._calls()
+        last = verdicts.done[next(reversed(calls)).key]
+        remedy = "--max-tokens with more, and " if was_cut(last.malformed) else ""
+        return JudgeError(
+            f"{self.judge.name}: none of {len(calls)} replies holds a verdict, so there are no figures; one"
+            f" of them is {shown(last)}. They are kept in {verdicts.path}: {remedy}--retry-failed asks for"
+            " them again"
+        )
+
     def _calls(self) -> dict[Asked, ChatCall]:
         calls = (_call(match, order) for match in self.matches for order in self.orders)
         return {self.judge.asked(call): call for call in calls}
@@ -85,8 +107,8 @@ class Review:
         return done[self.judge.asked(_call(match, order)).key]
 
     def _judged(self, match: Match, done: Mapping[str, Verdict]) -> JudgedMatch:
-        replies = {order: self._verdict(match, order, done).reply for order in self.orders}
-        return judged(match, replies)
+        found = {order: self._verdict(match, order, done) for order in self.orders}
+        return judged(match, {order: None if one.malformed else one.reply for order, one in found.items()})
 
     def _review_line(self, result: JudgedMatch, order: Order, done: Mapping[str, Verdict]) -> dict[str, Any]:
         match, scores = result.match, result.verdicts[order].scores
@@ -126,8 +148,9 @@ class Review:
 
 def _words(verdict: Verdict) -> str:
     """What the judge said, or what came instead."""
-    return str(verdict.reply) if verdict.malformed is None else verdict.malformed
+    return verdict.malformed or "" if verdict.reply is None else str(verdict.reply)
 
 
 def _call(match: Match, order: Order) -> ChatCall:
-    return ChatCall(match.messages(order), match.prompt.temperature, match.prompt.max_tokens)
+    prompt = match.prompt
+    return ChatCall(match.messages(order), prompt.temperature, prompt.max_tokens, match.longest)

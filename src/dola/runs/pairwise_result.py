@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dola.judges.pair_files import Answers
+from dola.judges.pair_files import Answer, Answers
 from dola.judges.pairwise import JudgedMatch
 from dola.runs.manifest import environment
 from dola.runs.pairwise import Review
@@ -61,6 +61,7 @@ def _match_json(result: JudgedMatch) -> dict[str, Any]:
         "category": match.question.category,
         "prompt": match.prompt.name,
         "outcome": result.outcome,
+        "characters": {"a": _length(match.a), "b": _length(match.b)},
         "verdicts": {
             order: {
                 "winner": verdict.for_side(order) or "malformed",
@@ -69,6 +70,10 @@ def _match_json(result: JudgedMatch) -> dict[str, Any]:
             for order, verdict in result.verdicts.items()
         },
     }
+
+
+def _length(answer: Answer) -> int:
+    return sum(map(len, answer.turns))
 
 
 def _sha256(path: Path) -> str:

@@ -1,21 +1,26 @@
 """What the verdicts of a pairwise review come to: win rates, a sign test, and the judge's faults.
 
-A win counts 1, a loss 0, and whatever is neither (a tie, verdicts that differ with the order, a malformed
-one) ½, as in FastChat's adjusted win rate; so no question is ever left out of the figure.
+A question is what counts, whatever its turns. A win counts 1, a loss 0, and whatever is neither (a tie,
+verdicts that differ with the order, a malformed one) ½, as in FastChat's adjusted win rate; so no question is
+ever left out of the figure.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from scipy import stats
 
+from dola.judges.pair_files import Id
 from dola.judges.pair_verdicts import OUTCOMES, Outcome, Winner
 from dola.judges.pairwise import JudgedMatch
 from dola.statistics import CONFIDENCE, Difference, Interval, mean_intervals, paired_differences
+
+# Of the questions that are left out, how many are named.
+_NAMED = 5
 
 VALUES: dict[Outcome, float] = {"win": 1.0, "loss": 0.0, "tie": 0.5, "inconsistent": 0.5, "malformed": 0.5}
 
@@ -25,7 +30,7 @@ PLACES: tuple[Winner | None, ...] = ("first", "second", "tie", None)
 
 @dataclass(frozen=True)
 class Tally:
-    """Some matches together, from model a's side.
+    """Some questions together, from model a's side; one of several turns counts as one.
 
     Attributes:
         outcomes: how many of each.
@@ -40,6 +45,11 @@ class Tally:
     win_rate: Interval
     decided: Interval | None
     p: float
+
+    @property
+    def judged(self) -> bool:
+        """Whether there is any verdict to make a figure of."""
+        return self.outcomes["malformed"] < self.matches
 
     @property
     def matches(self) -> int:
@@ -70,6 +80,8 @@ class PairSummary:
         categories: in the questions' order.
         places: how many verdicts went to the answer shown first, and so on.
         otherwise: how many verdicts FastChat's own rule reads differently.
+        cut: how many of the malformed replies were cut before their end.
+        turns: how many matches were judged: of a question of two turns, a pair judgement judges two.
     """
 
     overall: Tally
@@ -77,19 +89,23 @@ class PairSummary:
     places: dict[str, int]
     otherwise: int
     scores: Scores | None
+    cut: int = 0
+    turns: int = 0
 
     def as_json(self) -> dict[str, Any]:
         return {
             "overall": _tally_json(self.overall),
             "categories": {name: _tally_json(tally) for name, tally in self.categories.items()},
             "places": self.places,
+            "turns": self.turns,
+            "cut": self.cut,
             "read_otherwise_by_fastchat": self.otherwise,
             "scores": None if self.scores is None else asdict(self.scores),
         }
 
 
-def summarise_pairs(results: Sequence[JudgedMatch], *, seed: int) -> PairSummary:
-    """All figures of a review; `seed` is the bootstrap's.
+def summarise_pairs(results: Sequence[JudgedMatch], *, seed: int, cut: int = 0) -> PairSummary:
+    """All figures of a review; `seed` is the bootstrap's, `cut` how many replies were cut before their end.
 
     Raises:
         ValueError: nothing was judged.
@@ -107,6 +123,8 @@ def summarise_pairs(results: Sequence[JudgedMatch], *, seed: int) -> PairSummary
         places={place or "malformed": places[place] for place in PLACES},
         otherwise=sum(verdict.winner != verdict.released for verdict in verdicts),
         scores=_scores(results, seed),
+        cut=cut,
+        turns=len(results),
     )
 
 
@@ -126,34 +144,67 @@ def findings(summary: PairSummary, labels: tuple[str, str]) -> list[str]:
     if summary.places["malformed"]:
         lines.append(
             f"{summary.places['malformed']} of {replies} replies hold no verdict that can be read: they are"
-            " kept and count for neither; --ask-malformed-again asks for them again."
+            " kept and count for neither; --retry-failed asks for them again."
+        )
+    if summary.cut:
+        lines.append(
+            f"{summary.cut} of these were cut before their end: where for their length, --max-tokens gives"
+            " the judge more room."
         )
     if summary.otherwise:
         lines.append(f"FastChat's own rule reads {summary.otherwise} of {replies} replies otherwise.")
     return [*lines, *_favoured_place(summary, replies)]
 
 
+def not_compared(failed: Mapping[Id, str]) -> list[str]:
+    """What is said of the questions that are left out, since an answer is none."""
+    if not failed:
+        return []
+    named = "; ".join(f"{key} ({what})" for key, what in list(failed.items())[:_NAMED])
+    more = f"; and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
+    count = f"{len(failed)} question{'s are' if len(failed) > 1 else ' is'} not compared"
+    return [f"{count}, since an answer is an error, empty or cut: {named}{more}. --compare-failed does."]
+
+
 def _favoured_place(summary: PairSummary, replies: int) -> list[str]:
     """Whether the judge goes by the place. With one order alone it cannot be told from the answers' worth."""
     first, second = summary.places["first"], summary.places["second"]
-    if replies < 2 * summary.overall.matches or _sign_test(first, second) >= 1 - CONFIDENCE:
+    if replies < 2 * summary.turns or _sign_test(first, second) >= 1 - CONFIDENCE:
         return []
     place = "first" if first > second else "second"
     return [f"The judge favours a place: of {first + second} winners {max(first, second)} stood {place}."]
 
 
 def _tally(results: Sequence[JudgedMatch], seed: int) -> Tally:
-    counted = Counter(result.outcome for result in results)
+    questions: dict[Id, list[JudgedMatch]] = {}
+    for result in results:
+        questions.setdefault(result.match.question.id, []).append(result)
+    found = [_of_turns([turn.outcome for turn in turns]) for turns in questions.values()]
+    counted = Counter(outcome for outcome, _ in found)
     outcomes = {outcome: counted[outcome] for outcome in OUTCOMES}
-    (rate,) = mean_intervals([[VALUES[result.outcome] for result in results]], seed=seed)
+    (rate,) = mean_intervals([[value for _, value in found]], seed=seed)
     wins, losses = outcomes["win"], outcomes["loss"]
     return Tally(
         outcomes=outcomes,
-        reversed=sum(result.reversed for result in results),
+        reversed=sum(
+            outcome == "inconsistent" and any(turn.reversed for turn in turns)
+            for (outcome, _), turns in zip(found, questions.values(), strict=True)
+        ),
         win_rate=rate,
         decided=_share(wins, wins + losses),
         p=_sign_test(wins, losses),
     )
+
+
+def _of_turns(outcomes: Sequence[Outcome]) -> tuple[Outcome, float]:
+    """What the turns of a question come to, and what that counts: the mean of those that were judged."""
+    judged: list[Outcome] = [outcome for outcome in outcomes if outcome != "malformed"] or ["malformed"]
+    value = sum(VALUES[outcome] for outcome in judged) / len(judged)
+    if len(set(judged)) == 1:
+        return judged[0], value
+    if value == 0.5:
+        return "tie", value
+    return ("win" if value > 0.5 else "loss"), value
 
 
 def _share(count: int, total: int) -> Interval | None:
@@ -184,4 +235,5 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _tally_json(tally: Tally) -> dict[str, Any]:
-    return {"matches": tally.matches, **asdict(tally)}
+    nothing: dict[str, Any] = {} if tally.judged else {"win_rate": None, "p": None}
+    return {"matches": tally.matches, **asdict(tally), **nothing}

@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dola.errors import JudgeError
 from dola.judges.card import KINDS, Kind
 from dola.judges.truthful import METRICS, measures
 from dola.runs.answers import Answers
 from dola.runs.judging import Judge, OnVerdict
 from dola.runs.measured import Measured, MeasuredRow
 from dola.runs.summary import Summary, summarise
-from dola.runs.verdicts import Asked, Verdict, Verdicts, unanswered
+from dola.runs.verdicts import Asked, Verdict, Verdicts, shown, unanswered
 
 DEFAULT_SEED = 42
 
@@ -62,7 +63,11 @@ def missing(
 ) -> list[Asked]:
     """What a judge has yet to be asked."""
     everything = [one for row in _to_ask(answers, judge) for one in row]
-    return unanswered(everything, done, ask_malformed_again=ask_malformed_again)
+    if ask_malformed_again:
+        asked = {one.key for one in everything}
+        done = {key: verdict for key, verdict in done.items() if key in asked}
+        done = {key: verdict for key, verdict in done.items() if _probability(judge, verdict) is not None}
+    return unanswered(everything, done)
 
 
 def rate(
@@ -91,8 +96,9 @@ def rate(
         judge.answer(left, verdicts, on_verdict)
         given[kind] = [[verdicts.done[one.key] for one in row] for row in _to_ask(answers, judge)]
         found[kind] = tuple(tuple(_probability(judge, one) for one in row) for row in given[kind])
+        _check_any(judge, found[kind], given[kind], verdicts.path)
     measured = _measured(answers, found)
-    summary = summarise(measured, seed=_seed(answers) if seed is None else seed)
+    summary = summarise(measured, seed=seed_of(answers) if seed is None else seed)
     malformed = sum(value is None for table in found.values() for row in table for value in row)
     findings = [*summary.findings, *_malformed_finding(malformed, answers, verdicts.path)]
     findings += [line for kind in KINDS for line in _unanswering(judges.of(kind), given[kind])]
@@ -111,6 +117,20 @@ def _probability(judge: Judge, verdict: Verdict) -> float | None:
     return None if verdict.malformed is not None else judge.probability(verdict.reply)
 
 
+def _check_any(judge: Judge, found: Table, given: Sequence[Sequence[Verdict]], path: Path) -> None:
+    """
+    Raises:
+        JudgeError: no verdict can be read from anything that the judge said.
+    """
+    if any(value is not None for row in found for value in row) or not any(given):
+        return
+    raise JudgeError(
+        f"none of the replies of the {judge.kind} judge {judge.name} says yes or no, so there are no figures;"
+        f" one of them is {shown(given[-1][-1])}: is it a judge that is asked in this form? They are kept in"
+        f" {path}: --retry-failed asks for them again"
+    )
+
+
 def _measured(answers: Answers, found: Mapping[Kind, Table]) -> Measured:
     rows = []
     for at, (label, completions) in enumerate(zip(answers.labels, answers.completions, strict=True)):
@@ -125,7 +145,8 @@ def _measured(answers: Answers, found: Mapping[Kind, Table]) -> Measured:
     return Measured(METRICS, METRICS, tuple(rows), layers=(), examples=(), counts={})
 
 
-def _seed(answers: Answers) -> int:
+def seed_of(answers: Answers) -> int:
+    """The run's own seed, where the answers are a run's."""
     return DEFAULT_SEED if answers.result is None else answers.result.settings.seed
 
 
@@ -135,7 +156,7 @@ def _malformed_finding(malformed: int, answers: Answers, path: Path) -> list[str
     total = len(KINDS) * len(answers.labels) * len(answers.questions)
     finding = (
         f"{malformed} of {total} verdicts make no sense and count as no; they are kept in {path.name},"
-        " and --ask-malformed-again asks for them again."
+        " and --retry-failed asks for them again."
     )
     return [finding]
 
@@ -143,11 +164,11 @@ def _malformed_finding(malformed: int, answers: Answers, path: Path) -> list[str
 def _unanswering(judge: Judge, given: Sequence[Sequence[Verdict]]) -> list[str]:
     """What is to be said of a judge that says neither yes nor no: its figures mean nothing."""
     replies = [one.reply for row in given for one in row if one.malformed is None]
-    aside = sum(not judge.says_yes_or_no(reply) for reply in replies)
+    aside = sum(judge.probability(reply) is None for reply in replies)
     if not aside:
         return []
     finding = (
-        f"{aside} of {len(replies)} replies of the {judge.kind} judge {judge.name} have neither ' yes' nor"
-        " ' no' among the likeliest tokens, and count as no: is it a judge that is asked in this form?"
+        f"{aside} of {len(replies)} replies of the {judge.kind} judge {judge.name} have neither yes nor no"
+        " for a verdict, and count as no: is it a judge that is asked in this form?"
     )
     return [finding]

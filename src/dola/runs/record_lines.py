@@ -13,12 +13,13 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from dola.errors import DataError
+from dola.result.cycles import no_search_for_cycles
 
 JOURNAL = 1
 # How every journal begins, of whatever version: what begins otherwise is not ours to change.
@@ -101,8 +102,13 @@ def check_ours(path: Path) -> None:
         )
 
 
-def read_journal(kind: type[R], path: Path) -> Found[R]:
+@no_search_for_cycles()
+def read_journal(
+    kind: type[R], path: Path, *, check: Callable[[dict[str, Any]], None] = lambda _: None
+) -> Found[R]:
     """All whole lines of a journal. Reads only.
+
+    `check` is given the manifest before any record is read, which of another run may be of another kind.
 
     Raises:
         DataError: another file, a damaged one, or one of a version that recorded something else.
@@ -116,6 +122,8 @@ def read_journal(kind: type[R], path: Path) -> Found[R]:
                     found.half = True
                     break
                 _take(kind, found, _checked(line), first=number == 1)
+                if number == 1 and found.manifest is not None:
+                    check(found.manifest)
             except DataError as error:
                 raise DataError(error.message, path=path, line=number) from None
             except (KeyError, TypeError, ValueError):

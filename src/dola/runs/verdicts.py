@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from dola.errors import JudgeError
-from dola.judges.endpoint import MalformedReply, RequestRefused
+from dola.judges.refusals import RequestRefused
+from dola.judges.replies import MalformedReply, was_cut
 from dola.runs.journal import Records, open_journal, recorded
 from dola.runs.versions import Versioned, version_of
 
@@ -61,8 +62,8 @@ class Verdict:
     """A line of the file.
 
     Attributes:
-        reply: what the judge said, as JSON; None where that made no sense.
-        malformed: what it said instead, as it came.
+        reply: what the judge said, as JSON; None where that made no sense. A text that was cut is kept too.
+        malformed: why it is no verdict: what came instead, as it came, or what cut it.
     """
 
     key: str
@@ -91,8 +92,11 @@ class Verdict:
 
 Verdicts = Records[Verdict]
 
-# So many replies without sense and none with: the wrong model, and nobody wants to pay for the rest.
+# So many replies without sense and none with, or so many refusals that nothing explains: the wrong model, or
+# asked in the wrong way, and nobody wants to pay for the rest.
 _HOPELESS = 10
+# Of a reply, how much a message shows.
+_SHOWN = 200
 
 
 def open_verdicts(output: Path, *, overwrite: bool = False) -> AbstractContextManager[Verdicts]:
@@ -141,63 +145,174 @@ async def ask_all(
     *,
     concurrency: int,
     on_verdict: Callable[[Verdict], None] = lambda _: None,
+    readable: Callable[[Any], bool] = lambda _: True,
 ) -> None:
     """Ask for every verdict of `left`, `concurrency` at a time, and keep each as it arrives.
 
     Once the judge fails for good nothing more is asked, but what is under way is waited for and kept. A
-    single request that is refused for its content is a verdict without sense. Ten of those and no other are
-    a failure too.
+    single request that is refused for its content is a verdict without sense; one that is refused for no
+    reason that is known, or at which the server fails time and again, is so where others succeed after it,
+    and otherwise nothing is kept of it. Ten replies without sense and no other are a failure too, those of
+    earlier runs included.
 
     Args:
         ask: gives the reply as JSON, or raises `MalformedReply` or `JudgeError`.
         on_verdict: is told of each that is on the disk.
+        readable: whether a verdict can be read from a reply.
 
     Raises:
         JudgeError: the judge's, with how many verdicts are kept.
     """
-    waiting = iter(left)
-    failures: list[JudgeError] = []
-    kept = sensible = 0
+    asking = _Asking(left, ask, verdicts, on_verdict, readable)
+    asking.refuse_hopeless()
+    await asyncio.gather(*(asking.work() for _ in range(concurrency)))
+    asking.settle()
 
-    async def work() -> None:
-        nonlocal kept, sensible
-        for one in waiting:
+
+class _Asking:
+    """One run of `ask_all`: what was kept, and what went wrong."""
+
+    def __init__(
+        self,
+        left: Sequence[Asked],
+        ask: Callable[[Asked], Awaitable[Any]],
+        verdicts: Verdicts,
+        on_verdict: Callable[[Verdict], None],
+        readable: Callable[[Any], bool],
+    ) -> None:
+        self._left, self._waiting = left, iter(left)
+        self._ask, self._verdicts, self._on_verdict = ask, verdicts, on_verdict
+        self._failures: list[Exception] = []
+        # Refused for what may be the form of all requests, since the last reply that was none of these.
+        self._unexplained: list[tuple[Asked, RequestRefused]] = []
+        self._kept = 0
+        self._hope = Hope(readable)
+        asked_now = {one.key for one in left}
+        judges = {_who(one) for one in left}
+        for key, verdict in verdicts.done.items():
+            if key not in asked_now and _who(verdict) in judges:
+                self._hope.count(verdict)
+
+    def refuse_hopeless(self) -> None:
+        """
+        Raises:
+            JudgeError: earlier runs have ten replies without sense, and none with.
+        """
+        try:
+            self._hope.check()
+        except _Hopeless as error:
+            raise self._stopped(error) from None
+
+    async def work(self) -> None:
+        """Ask one after the other, until nothing is left or the judge has failed."""
+        for one in self._waiting:
             try:
-                verdict = await _verdict(one, ask)
-            except JudgeError as error:
-                failures.append(error)
-                return
-            verdicts.append(verdict)
-            kept += 1
-            sensible += verdict.malformed is None
-            on_verdict(verdict)
-            if kept == _HOPELESS and not sensible:
-                failures.append(_hopeless(verdict))
-            if failures:
+                await self._one(one)
+            except Exception as error:  # noqa: BLE001 (ours too: what others have under way is paid for)
+                self._failures.append(error)
+            if self._failures:
                 return
 
-    await asyncio.gather(*(work() for _ in range(concurrency)))
-    if failures:
-        raise JudgeError(
-            f"{failures[0]}. {kept} of {len(left)} verdicts are kept in {verdicts.path}: the same command"
-            " goes on from there"
+    def settle(self) -> None:
+        """Keep what was left open, or raise what went wrong.
+
+        Raises:
+            JudgeError: the judge's, with how many verdicts are kept.
+        """
+        for error in self._failures:
+            if not isinstance(error, JudgeError):
+                raise error
+        # Nothing has succeeded since: it may be the server that fails, or the form that is refused.
+        open_still = [
+            error for _, error in self._unexplained if error.concerns == "failing" or not self._hope.sensible
+        ]
+        self._failures += open_still[: not self._failures]
+        if self._failures:
+            raise self._stopped(self._failures[0])
+        self._explain()
+
+    async def _one(self, one: Asked) -> None:
+        try:
+            verdict = Verdict.of(one, await self._ask(one))
+        except MalformedReply as error:
+            verdict = Verdict.of(one, error.text, malformed=error.raw)
+        except RequestRefused as error:
+            if error.concerns == "item":
+                verdict = Verdict.of(one, malformed=str(error))
+            elif error.concerns in ("unsure", "failing"):
+                self._unexplained.append((one, error))
+                if len(self._unexplained) >= _HOPELESS:
+                    raise
+                return
+            else:
+                raise
+        if verdict.malformed is None:
+            self._explain()
+        self._keep(verdict)
+        self._hope.check()
+
+    def _explain(self) -> None:
+        """Others have passed, so what was refused was refused for its content."""
+        for one, error in self._unexplained:
+            self._keep(Verdict.of(one, malformed=str(error)))
+        self._unexplained.clear()
+
+    def _keep(self, verdict: Verdict) -> None:
+        self._verdicts.append(verdict)
+        self._kept += 1
+        self._hope.count(verdict)
+        self._on_verdict(verdict)
+
+    def _stopped(self, error: Exception) -> JudgeError:
+        kept = f"{self._kept} of {len(self._left)} verdicts are kept in {self._verdicts.path}"
+        goes_on = "" if isinstance(error, _Hopeless) else ": the same command goes on from there"
+        return JudgeError(f"{error}. {kept}{goes_on}")
+
+
+def _who(one: Asked | Verdict) -> tuple[str, str]:
+    """Where a judge is and which model it is, without the settings that it is asked with."""
+    return one.judge.partition(",")[0], one.model
+
+
+class Hope:
+    """Whether a judge that answers gives verdicts; `readable` says whether one can be read from a reply."""
+
+    def __init__(self, readable: Callable[[Any], bool]) -> None:
+        self.sensible = self.senseless = 0
+        self._readable = readable
+        self._last: Verdict | None = None
+
+    def count(self, verdict: Verdict) -> None:
+        if verdict.malformed is None and self._readable(verdict.reply):
+            self.sensible += 1
+        else:
+            self.senseless += 1
+            self._last = verdict
+
+    def check(self) -> None:
+        """
+        Raises:
+            JudgeError: ten replies without sense, and none with; one of them is shown.
+        """
+        if self._last is not None and self.senseless >= _HOPELESS and not self.sensible:
+            raise _Hopeless.after(self._last)
+
+
+def shown(verdict: Verdict) -> str:
+    """What came in place of a verdict, for a message."""
+    said = verdict.reply if isinstance(verdict.reply, str) and verdict.reply else None
+    why = f"{verdict.malformed}: " if verdict.malformed and said else ""
+    return f"{why}{(said or verdict.malformed or str(verdict.reply))[:_SHOWN]!r}"
+
+
+class _Hopeless(JudgeError):
+    """The judge answers, and no verdict can be read from what it says."""
+
+    @classmethod
+    def after(cls, last: Verdict) -> _Hopeless:
+        remedy = "--max-tokens gives it more room, and" if was_cut(last.malformed) else "where it is,"
+        return cls(
+            f"{last.model}: none of the first {_HOPELESS} replies makes sense, the last one was"
+            f" {shown(last)}; is it the right model, asked the right way? {remedy} --retry-failed asks for"
+            " them again"
         )
-
-
-async def _verdict(asked: Asked, ask: Callable[[Asked], Awaitable[Any]]) -> Verdict:
-    try:
-        return Verdict.of(asked, await ask(asked))
-    except MalformedReply as error:
-        return Verdict.of(asked, malformed=error.raw)
-    except RequestRefused as error:
-        if not error.of_content:
-            raise
-        return Verdict.of(asked, malformed=str(error))
-
-
-def _hopeless(last: Verdict) -> JudgeError:
-    return JudgeError(
-        f"{last.model}: none of the first {_HOPELESS} replies makes sense, the last one was"
-        f" {(last.malformed or '')[:200]!r}; is it the right model, asked the right way? Where it is,"
-        " --ask-malformed-again asks for them again"
-    )

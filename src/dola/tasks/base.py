@@ -122,9 +122,9 @@ class GenerationTask(Protocol[E]):
 
     @property
     def version(self) -> int:
-        """Counted up where the same prompts come to other recorded completions, as by another rule of when to
-        try again (`Judged.retry`) or another prompt of a later attempt: a run is not gone on with then. How
-        an answer is read and measured may change; first prompts and stop texts, recorded by content, too."""
+        """Counted up where the same prompts come to other recorded completions, as by other stops, another
+        rule of when to try again (`Judged.retry`) or another prompt of a later attempt: a run is not gone on
+        with then. How an answer is read and measured may change; first prompts, recorded by content, too."""
 
     @property
     def metrics(self) -> tuple[str, ...]:

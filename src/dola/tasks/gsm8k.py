@@ -64,8 +64,7 @@ class Gsm8k:
         shuffle_seed: the demonstrations are shuffled for every example and attempt (`--do_shuffle`, which in
             the released script has no seed); None: they are not.
         extraction: which rule, and which text of the completion, the released schema is filled by.
-        version: of the corrected rule and the stops. 1: without LaTeX, words, "####" and boxes; ended at "Q:"
-            wherever it stood.
+        version: of the stops. 1: a completion ended at "Q:" wherever it stood.
     """
 
     demonstrations: Demonstrations

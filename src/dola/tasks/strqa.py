@@ -55,8 +55,7 @@ class StrategyQA:
         shuffle_seed: the demonstrations are shuffled for every example and attempt (`--do_shuffle`); None:
             they are not.
         extraction: which rule, and which text of the completion, the released schema is filled by.
-        version: of the corrected rule and the stops. 1: without quotes, boxes and most negations; ended at
-            "Q:" wherever it stood, and at any heading.
+        version: of the stops. 1: a completion ended at "Q:" wherever it stood, and at any heading.
     """
 
     demonstrations: Demonstrations

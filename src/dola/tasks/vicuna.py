@@ -60,16 +60,20 @@ class Vicuna:
     Attributes:
         model_id: under which name the answers are written (`--model-id`).
         template: what the question is put into; None for the model's own chat template.
-        version: of the stops. 1: an answer ended at "### Human:", quoted or not.
     """
 
     model_id: str
     template: Template | None = None
 
     name = "vicuna"
-    version = 2
     metrics: ClassVar[tuple[str, ...]] = ()
     binary_metrics: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def version(self) -> int:
+        """Of the stops. 1: an answer ended at "### Human:", quoted or not. In the model's own chat template
+        nothing ever ended one, and records of before are gone on with."""
+        return 1 if self.template is None else 2
 
     @property
     def chat(self) -> bool:
