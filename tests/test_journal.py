@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -239,3 +240,16 @@ def test_no_bytes_at_all_make_a_journal_crash(content: bytes) -> None:
                 assert records.done == {}
         except (DataError, RunError):
             assert path.read_bytes() == content
+
+
+def test_python_searches_for_cycles_again_however_reading_ends(tmp_path: Path) -> None:
+    journal_of_scores(tmp_path / "whole")
+    damaged = b'{"manifest": {"task": "factor", "model": "m"}}\n{"left_out": 0}\n'
+    left_alone(tmp_path / "damaged", damaged, ":2: not a record")
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        journal_of_scores(tmp_path / "whole")
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
