@@ -279,6 +279,19 @@ def test_vicuna_writes_an_answer_file_a_strategy_and_the_result_beside_it(tmp_pa
     assert answers.read_bytes() == before
 
 
+def test_dola_s_own_answer_file_says_which_answers_were_cut(tmp_path: Path) -> None:
+    assert run("vicuna", "--answer-file", str(tmp_path / "a.jsonl"), *THREE).exit_code == 0
+    ours, said = json.loads((tmp_path / "a.json").read_text())["dola"], []
+    for place, name in enumerate(("a.jsonl", "a_low-released.jsonl", "a_high-released.jsonl")):
+        ends = [example["completions"][place]["finish_reason"] for example in ours["examples"]]
+        lines = [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
+        assert [line["metadata"] for line in lines] == [
+            {"finish_reason": "length"} if end == "length" else {} for end in ends
+        ]
+        said += ends
+    assert len({*said}) > 1
+
+
 def test_an_answer_file_of_another_program_is_not_overwritten_unasked(tmp_path: Path) -> None:
     answers = tmp_path / "answers.jsonl"
     answers.write_text("{}\n")

@@ -210,15 +210,16 @@ def test_a_file_more_in_a_room_changes_no_manifest(tmp_path: Path, monkeypatch: 
     assert (scoring().manifest, generation().manifest) == before
 
 
+@pytest.mark.parametrize("brings", ["strategies", "tasks"])
 def test_code_of_third_parties_counts_by_its_version_and_its_distributions(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, brings: str
 ) -> None:
     def installed(version: str) -> None:
         shutil.rmtree(tmp_path / "theirs.dist-info", ignore_errors=True)
         folder = tmp_path / "theirs.dist-info"
         folder.mkdir()
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: theirs\nVersion: {version}\n")
-        (folder / "entry_points.txt").write_text("[dola.strategies]\nmine = their_module:Mine\n")
+        (folder / "entry_points.txt").write_text(f"[dola.{brings}]\nmine = their_module:Mine\n")
 
     monkeypatch.syspath_prepend(tmp_path)
     theirs: Any = type(
