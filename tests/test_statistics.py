@@ -100,7 +100,7 @@ def test_rows_of_different_examples_are_refused() -> None:
 def test_of_many_examples_the_limit_of_the_resampling_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     source = np.random.default_rng(3)
     count = 1_500
-    monkeypatch.setattr("dola.runs.statistics.MANY", count - 1)
+    monkeypatch.setattr("dola.statistics.MANY", count - 1)
     rows = [
         source.random(count).tolist(),
         (source.random(count) < 0.4).astype(float).tolist(),

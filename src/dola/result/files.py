@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 from dola.errors import RunError
 from dola.result.cycles import no_search_for_cycles
-from dola.result.form import written
+from dola.result.form import opened, written
 
 # How many of a list are made into text at once, and below which level of the file everything is.
 _PIECE = 1_000
@@ -23,7 +23,7 @@ _DEEP = 5
 @no_search_for_cycles()
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file whole or not at all: a reader never meets half of it. What is not finite is null."""
-    write_text(path, chain(_pieces(written(content)), ["\n"]))
+    write_text(path, chain(_pieces(content), ["\n"]))
 
 
 def write_text(path: Path, text: str | Iterable[str]) -> None:
@@ -69,8 +69,9 @@ def check_writable(path: Path, *, inputs: Iterable[Path] = ()) -> None:
 
 def _pieces(value: Any, depth: int = 0) -> Iterator[str]:
     """What `json.dumps` makes of it, a part at a time: made at once, a text of a hundred thousand examples
-    takes five times its size."""
-    if depth == _DEEP or not isinstance(value, Mapping | list | tuple) or not value:
+    takes five times its size, and so does all of it in JSON's own types."""
+    value = opened(value)
+    if depth == _DEEP or isinstance(value, str) or not isinstance(value, Mapping | Sequence) or not value:
         yield _dumped(value)
     elif isinstance(value, Mapping):
         for at, (key, each) in enumerate(value.items()):
@@ -90,4 +91,7 @@ def _pieces(value: Any, depth: int = 0) -> Iterator[str]:
 
 
 def _dumped(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError):  # what is finite and of JSON's own types need not be copied
+        return json.dumps(written(value), ensure_ascii=False, allow_nan=False)

@@ -17,6 +17,9 @@ Reader = Callable[[Any], Any]
 
 EXTRA = "extra"
 
+# What is in JSON as it is: most of what there is, and a call for each would be half of the time.
+_PLAIN = frozenset({str, int, bool, types.NoneType})
+
 # Of each class, what reads it and how it is written: worked out once.
 _READERS: dict[type[Any], Reader] = {}
 _KEYS: dict[type[Any], tuple[tuple[str, str, bool], ...]] = {}
@@ -66,18 +69,30 @@ def written(value: Any) -> Any:
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, str | int):
         return value
-    if isinstance(value, Mapping):
-        return {key: written(each) for key, each in value.items()}
-    if isinstance(value, Sequence):
-        return [written(each) for each in value]
+    if isinstance(value, dict | Mapping):  # the first by far the most, and the second slow to tell
+        return {key: each if type(each) in _PLAIN else written(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | Sequence):
+        return [
+            each
+            if (kind := type(each)) in _PLAIN or (kind is float and math.isfinite(each))
+            else written(each)
+            for each in value
+        ]
     if is_dataclass(value):
-        made = {}
-        for each, key, left_out in _keys(type(value)):
-            inside = getattr(value, each)
-            if not (left_out and inside is None):
-                made[key] = written(inside)
-        return made | {key: written(each) for key, each in getattr(value, EXTRA, {}).items()}
+        return written(opened(value))
     raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+def opened(value: Any) -> Any:
+    """A dataclass as the object that it is written as, with what is in it as it is; others as they are."""
+    if not is_dataclass(value):
+        return value
+    made = {}
+    for each, key, left_out in _keys(type(value)):
+        inside = getattr(value, each)
+        if not (left_out and inside is None):
+            made[key] = inside
+    return {**made, **getattr(value, EXTRA, {})}
 
 
 def _keys(kind: type[Any]) -> tuple[tuple[str, str, bool], ...]:

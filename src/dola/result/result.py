@@ -120,7 +120,7 @@ class Result:
             RunError: it cannot be written there.
         """
         check_writable(Path(path))
-        write_json(Path(path), self.to_json())
+        write_json(Path(path), self._content())
 
     @classmethod
     def load(cls, path: str | Path) -> Result:
@@ -133,13 +133,18 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """The result file's content."""
+        made: dict[str, Any] = written(self._content())
+        return made
+
+    def _content(self) -> dict[str, Any]:
+        """The same, what is in it as it is: of many examples not to be copied before it is written."""
         ours = {
-            each.name: written(getattr(self, each.name))
+            each.name: getattr(self, each.name)
             for each in fields(self)
             if each.name not in ("extra", "released", *_OPTIONAL)
         }
-        added = {name: written(getattr(self, name)) for name in _OPTIONAL if getattr(self, name) is not None}
-        return {**written(self.released), KEY: {"format": FORMAT, **ours, **added, **written(self.extra)}}
+        added = {name: getattr(self, name) for name in _OPTIONAL if getattr(self, name) is not None}
+        return {**self.released, KEY: {"format": FORMAT, **ours, **added, **self.extra}}
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Result:

@@ -17,6 +17,7 @@ from dola.result import (
     Settings,
     StrategyFigures,
 )
+from dola.result.cycles import no_search_for_cycles
 from dola.result.files import check_writable, write_text
 from dola.result.files import write_json as write_result
 from dola.result.form import read, written
@@ -39,6 +40,7 @@ __all__ = [
 Released = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
+@no_search_for_cycles()
 def result_of(
     measured: Measured,
     summary: Summary,
