@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from dola.runs.statistics import Difference, paired_differences
+from dola.statistics import Difference, paired_differences
 
 BUCKETS = ("low", "high")
 SWITCHES = {  # the settings that are tried, each off and on; all off is the released code's TruthfulQA

@@ -29,13 +29,14 @@ from contextlib import nullcontext
 from pathlib import Path
 from unittest import mock
 
-from dola.report.page import page
+from dola.reports.page import page
+from dola.result import Result, Settings
 from dola.runs.execute import missing
 from dola.runs.manifest import environment
 from dola.runs.measured import measure, scores_of
 from dola.runs.plan import Plan, RunConfig, make_plan
 from dola.runs.records import Record, open_records
-from dola.runs.results import read_result, result_json, write_result
+from dola.runs.results import result_of
 from dola.runs.summary import summarise
 from dola.runs.variants import Lineup, line_up
 from dola.strategies import DoLa, Vanilla
@@ -119,16 +120,8 @@ def result(folder: Path, count: int) -> None:
             row.strategy: plan.task.released_json(plan.examples, [scores_of(row, one) for one in done])
             for row in lineup.asked
         }
-        settings = {
-            "task_title": "FACTOR",
-            "model": "made-up",
-            "data_source": "made-up rows",
-            "data_rows": count,
-            "preset": "own",
-            "seed": SEED,
-            "shard": None,
-        }
-        written = result_json(
+        settings = Settings("FACTOR", "made-up", "made-up rows", count, "own", SEED)
+        made = result_of(
             found,
             summarise(found, seed=SEED),
             released,
@@ -136,12 +129,12 @@ def result(folder: Path, count: int) -> None:
             settings=settings,
             environment=environment(),
         )
-        write_result(folder / "out.json", written)
+        made.save(folder / "out.json")
 
 
 @timed
 def report(folder: Path, count: int) -> None:  # noqa: ARG001
-    (folder / "page.html").write_text(page([read_result(folder / "out.json")]), encoding="utf-8")
+    (folder / "page.html").write_text(page([Result.load(folder / "out.json")]), encoding="utf-8")
 
 
 STEPS = {"journal": journal, "resume": resume, "result": result, "report": report}

@@ -16,14 +16,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from unittest import mock
 
 from dola.hosts.transformers.generation import Generation
-from dola.strategies import OWN, Depth, Strategy, resolve_strategy
+from dola.strategies import OWN, Strategy, resolve_strategy
+from fake_scoring import DEPTH
+from fake_scoring import FakeLanguageModel as FakeScorer
 
-DEPTH = Depth(num_layers=8, tied_embeddings=False)
 
-
-class FakeLanguageModel:
-    """Some completions reason to a small number, some to yes or no, and some to nothing; a few run on after
-    a stop string, as a model does whose token holds more than that."""
+class FakeLanguageModel(FakeScorer):
+    """Scores as the other fake. Some completions reason to a small number, some to yes or no, and some to
+    nothing; a few run on after a stop string, as a model does whose token holds more than that."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[list[str], str, dict[str, object]]] = []
@@ -81,11 +81,11 @@ def fake_generator(lm: FakeLanguageModel | None = None) -> mock._patch:
     """The command line with the fake in place of a model, whatever its name."""
     made = lm or FakeLanguageModel()
     return mock.patch.multiple(
-        "dola.cli.generating",
-        load_for=lambda options, strategies: made,
-        depth_for=lambda options: DEPTH,
-        dtype_for=lambda options: options.dtype or "float32",
-        model_identity=lambda name: f"name {name}",
+        "dola.runs.model.NamedModel",
+        load=lambda model, strategies: made,
+        depth=lambda model: DEPTH,
+        dtype=lambda model: model.placement.dtype or "float32",
+        identity=lambda model: f"name {model.name}",
     )
 
 

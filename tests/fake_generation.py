@@ -7,8 +7,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from dola.result import Settings
 from dola.runs.measured import Measured, MeasuredRow, Speed
-from dola.runs.results import result_json
+from dola.runs.results import result_of
 from dola.runs.summary import summarise
 
 PLAIN = "Janet has 3 eggs and sells them at 2 dollars each. How many dollars does she make?"
@@ -71,19 +72,16 @@ def generation_result(
         "do_sample": False,
         "code": "0.1.0+0123456789",
     }
-    settings = {
-        "task_title": {"gsm8k": "GSM8K", "strqa": "StrategyQA", "tfqa": "TruthfulQA open-ended"}.get(
-            task, task
-        ),
-        "model": model,
-        "data_source": f"{task} test",
-        "data_rows": count if data_rows is None else data_rows,
-        "preset": "released",
-        "seed": 42,
-        "shard": None,
-    }
+    settings = Settings(
+        task_title={"gsm8k": "GSM8K", "strqa": "StrategyQA", "tfqa": "TruthfulQA open-ended"}.get(task, task),
+        model=model,
+        data_source=f"{task} test",
+        data_rows=count if data_rows is None else data_rows,
+        preset="released",
+        seed=42,
+    )
     released = {0: {"is_correct": []}}
-    result = result_json(
+    result = result_of(
         measured,
         summarise(measured, seed=42),
         released,
@@ -91,7 +89,7 @@ def generation_result(
         settings=settings,
         environment={},
     )
-    return json.loads(json.dumps(result))
+    return json.loads(json.dumps(result.to_json()))
 
 
 def _example(

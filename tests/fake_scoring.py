@@ -54,11 +54,11 @@ def _likelihood(prompt: str, text: str, strategy: Strategy) -> LogLikelihood:
 def fake_model() -> mock._patch:
     """The command line with the fake in place of a model, whatever its name."""
     return mock.patch.multiple(
-        "dola.cli.measuring",
-        load_for=lambda options, strategies: FakeLanguageModel(),
-        depth_for=lambda options: DEPTH,
-        dtype_for=lambda options: options.dtype or "float32",
-        model_identity=lambda name: f"name {name}",
+        "dola.runs.model.NamedModel",
+        load=lambda model, strategies: FakeLanguageModel(),
+        depth=lambda model: DEPTH,
+        dtype=lambda model: model.placement.dtype or "float32",
+        identity=lambda model: f"name {model.name}",
     )
 
 

@@ -8,5 +8,5 @@ import pytest
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bootstraps and permutations of 99 draws, for all tests of the module that imports this."""
-    for module in ("statistics", "agreement"):
-        monkeypatch.setattr(f"dola.runs.{module}.RESAMPLES", 99)
+    for module in ("statistics", "runs.agreement"):
+        monkeypatch.setattr(f"dola.{module}.RESAMPLES", 99)

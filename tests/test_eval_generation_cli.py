@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dola.cli.main import dola
+from dola.runs.answer_files import write_answer_files
+from dola.runs.results import read_result
 from fake_completions import FakeLanguageModel, fake_generator
 from judge_server import JudgeServer
 
@@ -277,6 +280,22 @@ def test_vicuna_writes_an_answer_file_a_strategy_and_the_result_beside_it(tmp_pa
     before = answers.read_bytes()
     assert run("vicuna", "--answer-file", str(answers), *THREE).exit_code == 0
     assert answers.read_bytes() == before
+
+
+def test_dola_s_own_answer_file_says_which_answers_were_cut(tmp_path: Path) -> None:
+    def said(path: Path) -> list[dict[str, str]]:
+        return [json.loads(line)["metadata"] for line in path.read_text().splitlines()]
+
+    assert run("vicuna", "--answer-file", str(tmp_path / "a.jsonl"), *THREE).exit_code == 0
+    cut = {"finish_reason": "length"}  # all of the fake's, which nothing stops
+    assert said(tmp_path / "a_low-released.jsonl") == [cut] * len(said(tmp_path / "a.jsonl"))
+    result = read_result(tmp_path / "a.json")
+    first, *others = result.generated
+    vanilla, low, high = first.completions
+    whole = replace(first, completions=(vanilla, replace(low, finish_reason="stop"), high))
+    write_answer_files(replace(result, examples=(whole, *others)), tmp_path / "b.jsonl")
+    assert said(tmp_path / "b.jsonl") == [cut] * (1 + len(others))
+    assert said(tmp_path / "b_low-released.jsonl") == [{}] + [cut] * len(others)
 
 
 def test_an_answer_file_of_another_program_is_not_overwritten_unasked(tmp_path: Path) -> None:

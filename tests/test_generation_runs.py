@@ -11,7 +11,7 @@ import pytest
 
 from dola.errors import RunError
 from dola.runs.completions import Completion, GenerationRecord, open_completions
-from dola.runs.generating import Batch, LocalGenerationExecutor, generate_missing, lacking
+from dola.runs.generating import Batch, LocalGenerating, generate_missing, lacking
 from dola.runs.generation_measured import measure_generation, outcome_of, penalty_findings
 from dola.runs.generation_plan import Decoding, GenerationConfig, GenerationPlan, make_generation_plan
 from dola.runs.journal import records_path
@@ -78,7 +78,7 @@ def test_every_strategy_has_a_record_of_every_example(tmp_path: Path) -> None:
 
 def test_records_are_read_back_as_they_were_written(tmp_path: Path) -> None:
     made = plan()
-    first = generated(tmp_path / "o", made, LocalGenerationExecutor(FakeLanguageModel(), (VANILLA, LOW)))
+    first = generated(tmp_path / "o", made, LocalGenerating(FakeLanguageModel(), (VANILLA, LOW)))
     assert {record.layers is None for record in first.values()} == {True, False}
     with open_completions(tmp_path / "o", made.manifest) as records:
         assert records.done == first
@@ -232,7 +232,7 @@ def test_a_question_for_the_chat_template_is_another_prompt_than_the_same_text()
 def test_a_chat_task_goes_through_the_models_own_template() -> None:
     lm, task = FakeLanguageModel(), Vicuna("m")
     made = make_generation_plan(task, task.load(DATA / "vicuna" / "question.jsonl"), plan().config)
-    generate_missing(made, LocalGenerationExecutor(lm, (VANILLA, LOW)), InMemory())
+    generate_missing(made, LocalGenerating(lm, (VANILLA, LOW)), InMemory())
     assert lm.calls[0][0][0] == "<user>Write a poem about rain.<assistant>"
 
 
@@ -258,7 +258,7 @@ def test_a_real_model_interrupted_and_resumed_comes_to_the_same_texts(tmp_path: 
     lm = tiny_language_model()
     depth = lm.depth.num_layers
     strategies = (Vanilla(), DoLa((0,), mature_layer=depth))
-    executor = LocalGenerationExecutor(lm, strategies, 4)
+    executor = LocalGenerating(lm, strategies, 4)
     made = plan(decoding=replace(SAMPLED, max_new_tokens=6))
     # Prompts of bytes are long: of the task's own only the ends fit into the tiny model.
     made = replace(made, prompts=tuple(prompt[-40:] for prompt in made.prompts))
@@ -288,12 +288,12 @@ def test_a_sampled_run_cut_anywhere_goes_on_to_the_texts_of_an_undisturbed_one(t
     config = replace(plan().config, decoding=replace(SAMPLED, max_new_tokens=6), attempts=2)
     made = make_generation_plan(task, task.load(DATA / "strategyqa"), config)
     assert made.copies == (0, 0, 1)
-    whole = generated(tmp_path / "whole", made, LocalGenerationExecutor(lm, strategies, 3))
+    whole = generated(tmp_path / "whole", made, LocalGenerating(lm, strategies, 3))
     assert whole[0, 0].raw != whole[2, 0].raw
     assert {record.attempts for record in whole.values()} == {2}
     lines = records_path(tmp_path / "whole").read_bytes().splitlines(keepends=True)
     for kept, batch_size in ((1, 1), (2, 2), (4, 1), (6, 3)):
         records_path(tmp_path / "part").write_bytes(b"".join(lines[:kept]) + lines[kept][:9])
-        resumed = generated(tmp_path / "part", made, LocalGenerationExecutor(lm, strategies, batch_size))
+        resumed = generated(tmp_path / "part", made, LocalGenerating(lm, strategies, batch_size))
         for key, record in whole.items():
             assert replace(resumed[key], seconds=None) == replace(record, seconds=None)

@@ -36,7 +36,7 @@ def test_a_benchmark_comes_to_what_the_released_script_wrote(
     command += [] if task == "tfqa" else ["--extraction", "released"]
     for mode in MODES:
         command += ["--early-exit-layers", meta["modes"][mode]["early_exit_layers"]]
-    with mock.patch("dola.cli.generating.load_for", return_value=smollm2):
+    with mock.patch("dola.runs.model.NamedModel.load", return_value=smollm2):
         result = CliRunner().invoke(dola, [*command, "--output-path", str(output)])
     assert result.exit_code == 0, result.output
     strategies = json.loads(output.read_text())["dola"]["strategies"]

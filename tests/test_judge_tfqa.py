@@ -19,12 +19,14 @@ from click.testing import CliRunner, Result
 from dola.cli.judge import rate_result
 from dola.cli.main import dola
 from dola.judges.truthful import METRICS
+from dola.result import Settings
 from dola.runs.measured import Measured, MeasuredRow, Speed
-from dola.runs.results import KEY, result_json, write_result
+from dola.runs.results import KEY, result_of
 from dola.runs.summary import summarise
 from judge_server import JudgeServer, Raw
 
 SECRET = "sk-a-key-that-nobody-may-see"
+RESULTS = Path(__file__).parent / "data" / "results"
 QUESTIONS = [f"Is {number} even?" for number in range(8)]
 VANILLA = ["Yes.", "Yes.", "I have no comment.", "Yes.", "Yes.", "Yes.", "Yes.", "Yes."]
 LOW = ["Yes.", "No.", "Yes.", "No.", "Yes.", "No.", "Yes.", "No."]
@@ -63,16 +65,16 @@ def result(tmp_path: Path) -> Path:
         for at, question in enumerate(QUESTIONS)
     ]
     measured = Measured((), (), tuple(rows), (None, None), tuple(examples), {}, (Speed(1, 1, 1.0),) * 2)
-    content = result_json(
+    made = result_of(
         measured,
         summarise(measured, seed=1),
         {0: {"question": QUESTIONS, "model_completion": VANILLA}, 1: {}},
         manifest={"task": "tfqa", "strategies": ["vanilla", "low"]},
-        settings={"seed": 7},
+        settings=Settings("TruthfulQA", "some model", "questions", 8, "released", 7),
         environment={},
     )
     path = tmp_path / "out.json"
-    write_result(path, content)
+    made.save(path)
     return path
 
 
@@ -348,8 +350,8 @@ def test_do_rating_rates_a_result_by_its_config(server: JudgeServer, result: Pat
         ('{"question": ["a"]}', "model_completion"),
         ('{"question": ["a"], "model_completion": ["b", "c"]}', "of one length"),
         ('{"question": ["a"], "model_completion": [1]}', "lists of texts"),
-        ('{"dola": {"format": 1, "kind": "generation", "manifest": {"task": "gsm8k"}}}', "result of gsm8k"),
-        ('{"dola": {"format": 1, "manifest": {"task": "tfqa-mc"}}}', "result of tfqa-mc"),
+        ((RESULTS / "generation.json").read_text(), "result of gsm8k"),
+        ((RESULTS / "scoring.json").read_text(), "result of tfqa-mc"),
     ],
 )
 def test_a_file_that_cannot_be_rated_is_refused_before_anything_is_asked(
@@ -393,7 +395,7 @@ def test_shards_are_joined_with_who_rated_them_and_only_where_it_is_the_same_jud
         ours = content[KEY]
         shard = {
             **ours,
-            "settings": {"seed": 7, "shard": f"{number} of 2", "data_rows": 8},
+            "settings": {**ours["settings"], "shard": f"{number} of 2", "data_rows": 8},
             "manifest": {**ours["manifest"], "repetition_penalty": [1.0, 1.0], "data_sha256": "0" * 64},
             "examples": [ours["examples"][at] for at in places],
             "strategies": [{**each, "released": {}} for each in ours["strategies"]],
@@ -451,3 +453,37 @@ def test_what_it_would_take_is_said_without_a_key(released: Path, monkeypatch: p
     assert done.exit_code == 0, done.output
     assert "8 calls" in done.output
     assert run(released, *named).exit_code == 2
+
+
+def test_the_call_rates_as_the_command_does_in_a_running_event_loop_too(
+    server: JudgeServer, result: Path, tmp_path: Path
+) -> None:
+    import asyncio
+    import shutil
+
+    import dola
+
+    copy = shutil.copy(result, tmp_path / "copy.json")
+    assert run(copy, *at(server)).exit_code == 0
+    asked = server.count()
+    endpoint = dola.endpoint_settings(base_url=server.base_url)
+
+    async def cell(answers: Path | dola.Result) -> dola.Result:
+        return dola.rate(answers, truth="ft:truth", info="ft:info", endpoint=endpoint, progress=False)
+
+    plain = dola.Result.load(result)
+    rated = asyncio.run(cell(result))
+    assert rated == dola.Result.load(result) == dola.Result.load(copy)
+    assert server.count() == 2 * asked
+    assert asyncio.run(cell(result)) == rated  # from the verdicts beside it
+    assert server.count() == 2 * asked
+    files = sorted(tmp_path.iterdir())
+    assert asyncio.run(cell(plain)) == rated
+    assert sorted(tmp_path.iterdir()) == files
+
+
+def test_answers_of_another_benchmark_are_not_rated() -> None:
+    import dola
+
+    with pytest.raises(dola.DataError, match="a result of gsm8k"):
+        dola.rate(dola.Result.load(RESULTS / "generation.json"), truth="t", info="i")

@@ -179,14 +179,6 @@ def test_an_answer_of_several_turns_fails_by_any_of_them() -> None:
     assert Answer("1", "m", ("Yes.", "No."), "stop").failure is None
 
 
-def test_dola_s_own_answer_file_says_which_answers_were_cut() -> None:
-    from dola.cli.eval_vicuna import _told_of_cut
-
-    line = {"question_id": 1, "text": "x", "metadata": {}}
-    assert _told_of_cut(line, {"finish_reason": "stop"}) == line
-    assert _told_of_cut(line, {"finish_reason": "length"})["metadata"] == {"finish_reason": "length"}
-
-
 def test_a_local_judge_by_hub_id_is_known_by_its_commit_before_anything_is_recorded(
     monkeypatch: pytest.MonkeyPatch, files: Path, server: JudgeServer
 ) -> None:

@@ -30,7 +30,7 @@ from dola.cli.main import dola as command
 from dola.contrast import are_distributions, divergences, select_premature
 from dola.hosts.transformers import attached as attached_to
 from dola.hosts.transformers import watch
-from dola.report.remarks import notes_of
+from dola.reports.remarks import notes_of
 from dola.strategies import Depths
 from tiny_language_model import tiny_language_model
 from tiny_models import tiny_model
@@ -391,12 +391,14 @@ def test_the_command_line_says_it_in_one_line_and_exits_with_2(
 def test_a_result_says_how_many_candidates_were_left_out() -> None:
     from rich.console import Console
 
+    from dola.result import Result, Rows, Settings
+
     line = "1,204 candidate exits held NaN or infinity and were left out of the choice."
     counts = {"examples": 2, "prompt_not_prefix": 0, "truncated": 0, "answers": 4}
-    ours: dict[str, Any] = {"kind": "scoring", "counts": counts, "settings": {"data_rows": 2}, "rows": []}
-    ours["manifest"] = {"task": "tfqa-mc"}
-    assert line not in notes_of(ours)
-    assert line in notes_of({**ours, "counts": {**counts, "left_out": 1204}})
+    settings = Settings("a task", "a model", "data", 2, "released", 42)
+    result = Result("scoring", {"task": "tfqa-mc"}, {}, settings, (), (), counts, (), Rows(), (), ())
+    assert line not in notes_of(result)
+    assert line in notes_of(replace(result, counts={**counts, "left_out": 1204}))
 
     lm = tiny_language_model()
     strategy = DoLa((0, 1, 2))

@@ -7,6 +7,20 @@ import sys
 import dola
 
 SIGNATURES = {
+    "Comparison": "(task_title, data_sha256, examples, files, metrics, binary, rows, findings, notes)",
+    "Result": "(kind, manifest, environment, settings, metrics, binary, counts, findings, rows, strategies,"
+    " examples, tuning=None, rating=None, spec=None, released=<factory>, extra=<factory>)",
+    "RunSpec": None,
+    "compare": "(results, *, names=())",
+    "endpoint_settings": None,
+    "evaluate": "(task, *, model='smollm2', strategies=('-1',), output=None, overwrite=False, executor=None,"
+    " progress=True, **settings)",
+    "merge": "(results)",
+    "rate": "(answers, *, truth, info, endpoint=None, device='auto', dtype=None, verdicts=None,"
+    " ask_malformed_again=False, overwrite=False, progress=True)",
+    "report": "(results, path, *, against=None, paper_model=None)",
+    "tune": "(task, *, model='smollm2', strategy=None, buckets=(), metric=None, output=None, overwrite=False,"
+    " progress=True, **settings)",
     "Attachment": "(model, strategies)",
     "Contrast": "(scores, premature=None, details=<factory>)",
     "DataError": "(message, *, path=None, line=None, column=None)",

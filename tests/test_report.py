@@ -14,11 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dola.cli.main import dola
-from dola.report.figures import interval_plot
-from dola.report.page import page
-from dola.report.text import csv_table, markdown
-from dola.report.view import view_of
 from fake_scoring import fake_model
+from reports import csv_table, interval_plot, markdown, page, view_of
 
 DATA = Path(__file__).parent / "data"
 EVIL = "<script>alert('x')</script> & \"quoted\" | pipe"
@@ -101,7 +98,7 @@ def test_fixed_and_broken_examples_are_those_whose_mc1_changed(result: dict[str,
 
 
 def test_every_mark_of_the_plot_lies_in_its_panel(result: dict[str, Any]) -> None:
-    plot = interval_plot(result["dola"])
+    plot = interval_plot(result)
     for panel in plot.panels:
         for mark in panel.marks:
             assert panel.scale.start - 0.1 <= mark.low <= mark.x <= mark.high <= panel.scale.end + 0.1

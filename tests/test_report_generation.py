@@ -16,15 +16,12 @@ from click.testing import CliRunner, Result
 
 from dola.cli.main import dola
 from dola.errors import DataError
-from dola.report.against import PaperCell, against_paper
-from dola.report.completions import examples
-from dola.report.page import page
-from dola.report.text import csv_table, markdown
-from dola.report.view import view_of
-from dola.runs.across import across
+from dola.reports.against import PaperCell
+from dola.result.form import written
 from dola.tasks.sources import GSM8K, TRUTHFULQA
 from fake_generation import generation_result, rated
 from fake_scoring import fake_model
+from reports import across, against_paper, csv_table, examples, markdown, page, view_of
 
 EVIL = "<script>alert('x')</script> & \"quoted\" | pipe"
 DATA = Path(__file__).parent / "data"
@@ -106,7 +103,7 @@ def test_a_completion_with_markup_in_it_stays_text() -> None:
 
 def test_fixed_and_broken_are_as_many_as_the_result_counts() -> None:
     result = three()
-    states = [state for example in examples(result["dola"]) for state in example.states]
+    states = [state for example in examples(result) for state in example.states]
     for place, row in enumerate(result["dola"]["rows"]):
         assert states.count(f"{place}:fixed") == (row["fixed"] if place else 0)
         assert states.count(f"{place}:broken") == (row["broken"] if place else 0)
@@ -123,7 +120,7 @@ def test_the_page_opens_with_what_changed_and_with_everything_where_nothing_did(
 
 
 def test_each_completion_shows_its_answer_and_the_released_rules_where_it_is_another() -> None:
-    (example,) = [each for each in examples(generation_result()["dola"]) if each.index == 7]
+    (example,) = [each for each in examples(generation_result()) if each.index == 7]
     first, second = example.completions
     assert first.released == f"{first.answer}.0"
     assert second.released == ""
@@ -131,14 +128,14 @@ def test_each_completion_shows_its_answer_and_the_released_rules_where_it_is_ano
 
 
 def test_yes_and_no_are_shown_as_words() -> None:
-    shown = examples(generation_result("strqa")["dola"])
+    shown = examples(generation_result("strqa"))
     assert {each.reference for each in shown} == {"yes", "no"}
     assert {made.answer for each in shown for made in each.completions} == {"yes", "no", "none found"}
 
 
 def test_a_task_that_reads_no_answers_shows_none() -> None:
     for name in ("tfqa", "rated", "vicuna"):
-        made = [each for example in examples(ALL[name]["dola"]) for each in example.completions]
+        made = [each for example in examples(ALL[name]) for each in example.completions]
         assert {each.answer for each in made} == {None}
         assert "no answer was found" not in page([ALL[name]])
 
@@ -146,7 +143,7 @@ def test_a_task_that_reads_no_answers_shows_none() -> None:
 def test_verdicts_are_yes_from_one_half_on_and_a_malformed_one_is_no() -> None:
     (verdicts,) = {
         tuple((verdict.probability, verdict.yes) for verdict in made.verdicts)
-        for example in examples(_with_verdicts(0.5, None)["dola"])
+        for example in examples(_with_verdicts(0.5, None))
         for made in example.completions
     }
     assert verdicts == (("0.50", True), ("–", False))
@@ -203,23 +200,23 @@ def test_csv_names_the_rows_of_a_run_that_measures_nothing() -> None:
 def test_results_on_the_same_examples_are_set_against_the_first_ones_first_row() -> None:
     one, other = generation_result(), three(shares=(0.9, 0.9))
     (comparison,) = across([(Path("a.json"), one), (Path("b.json"), other)])
-    rows = comparison["rows"]
-    assert [row["label"] for row in rows] == [
+    rows = comparison.rows
+    assert [row.label for row in rows] == [
         "vanilla · a",
         "0,2,4,6,8,10,12,14,32 · a",
         "vanilla · b",
         "low · b",
         "high · b",
     ]
-    assert rows[0]["difference"] is None
+    assert rows[0].differences is None
     first, third = (
         each["per_example"]["accuracy"] for each in (one["dola"]["rows"][0], other["dola"]["rows"][0])
     )
     apart = [ours - theirs for ours, theirs in zip(third, first, strict=True)]
-    assert rows[2]["difference"]["accuracy"]["mean"] == pytest.approx(sum(apart) / len(apart))
-    assert (rows[2]["fixed"], rows[2]["broken"]) == (apart.count(1.0), apart.count(-1.0))
+    assert rows[2].differences["accuracy"].mean == pytest.approx(sum(apart) / len(apart))
+    assert (rows[2].fixed, rows[2].broken) == (apart.count(1.0), apart.count(-1.0))
     for metric, own in one["dola"]["rows"][1]["difference"].items():
-        assert rows[1]["difference"][metric] == pytest.approx(own)
+        assert written(rows[1].differences[metric]) == pytest.approx(own)
 
 
 @pytest.mark.parametrize(
@@ -237,14 +234,14 @@ def test_results_of_other_examples_are_not_compared(other: dict[str, Any]) -> No
 
 def test_what_else_differs_between_results_is_said() -> None:
     (comparison,) = across([(Path("a.json"), generation_result()), (Path("b.json"), three())])
-    assert comparison["notes"] == ["b differs from a in the model, the repetition penalties too."]
+    assert list(comparison.notes) == ["b differs from a in the model, the repetition penalties too."]
 
 
 def test_files_of_one_name_are_told_apart_by_their_folders() -> None:
     (comparison,) = across(
         [(Path("x/out.json"), generation_result()), (Path("y/out.json"), generation_result())]
     )
-    assert comparison["rows"][-1]["label"].endswith("· y/out.json")
+    assert comparison.rows[-1].label.endswith("· y/out.json")
 
 
 @pytest.mark.parametrize("kind", ["html", "md", "csv", "json"])
@@ -259,8 +256,8 @@ def test_scoring_results_are_compared_too(tmp_path: Path) -> None:
     result = _scored(tmp_path, "a.json", "-1")
     other = _scored(tmp_path, "b.json", "high")
     (comparison,) = across([(Path("a.json"), result), (Path("b.json"), other)])
-    assert [row["label"] for row in comparison["rows"]] == ["vanilla · a", "high (released) · b"]
-    assert set(comparison["rows"][1]["difference"]) == {"MC1", "MC2", "MC3"}
+    assert [row.label for row in comparison.rows] == ["vanilla · a", "high (released) · b"]
+    assert set(comparison.rows[1].differences) == {"MC1", "MC2", "MC3"}
 
 
 def _scored(folder: Path, name: str, layers: str) -> dict[str, Any]:

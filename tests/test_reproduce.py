@@ -12,7 +12,7 @@ import click
 import pytest
 
 from dola.cli.main import dola
-from dola.report.paper import BENCHMARKS, MODELS, VANILLA, all_figures, decodings, figures, model_named
+from dola.reports.paper import BENCHMARKS, MODELS, VANILLA, all_figures, decodings, figures, model_named
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPES = sorted((ROOT / "recipes").glob("*.sh"))

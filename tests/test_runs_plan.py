@@ -30,7 +30,7 @@ def plan(**changes: object):
 def test_runs_and_reports_import_no_torch() -> None:
     code = (
         "import dola.runs.execute, dola.runs.generating, dola.runs.merge, dola.runs.tune, sys;"
-        "import dola.report.page, dola.report.text;"
+        "import dola.reports.page, dola.reports.text;"
         "sys.exit('torch' in sys.modules)"
     )
     assert (

@@ -13,9 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dola.errors import DataError, RunError
+from dola.result.files import _pieces
+from dola.result.form import written as written_form
 from dola.runs.manifest import FIELDS, SAID, differences
 from dola.runs.records import Record, open_records, records_path
-from dola.runs.results import _finite, _pieces, check_writable, read_result, write_result
+from dola.runs.results import check_writable, read_result, write_result
 
 MANIFEST = dict.fromkeys(FIELDS, "the same")
 
@@ -152,9 +154,9 @@ def test_what_is_not_finite_is_null_in_a_result(tmp_path: Path) -> None:
     )
 )
 def test_a_result_written_in_pieces_is_the_json_of_it_whole(value: object) -> None:
-    with mock.patch.multiple("dola.runs.results", _PIECE=2, _DEEP=3):
-        written = "".join(_pieces({"a": value}))
-    assert written == json.dumps(_finite({"a": value}), ensure_ascii=False)
+    with mock.patch.multiple("dola.result.files", _PIECE=2, _DEEP=3):
+        written = "".join(_pieces(written_form({"a": value})))
+    assert written == json.dumps(written_form({"a": value}), ensure_ascii=False)
 
 
 def test_a_result_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ import dola
 from dola.errors import DataError, RunError
 from dola.judges.settings import EndpointSettings
 from dola.runs.completions import open_completions
-from dola.runs.execute import LocalExecutor, execute, missing
-from dola.runs.generating import LocalGenerationExecutor, generate_missing, lacking
+from dola.runs.execute import LocalScoring, execute, missing
+from dola.runs.generating import LocalGenerating, generate_missing, lacking
 from dola.runs.generation_plan import Decoding, GenerationConfig, GenerationPlan, make_generation_plan
 from dola.runs.journal import records_path
 from dola.runs.judging import EndpointJudge
@@ -99,7 +99,7 @@ def test_scores_of_before_versions_are_gone_on_with(tmp_path: Path, lines: int) 
         whole = records.done
     with open_records(output, plan.manifest) as records:
         assert len(missing(plan, records)) == 3 - lines
-        execute(plan, LocalExecutor(Scorer(), SCORED), records)
+        execute(plan, LocalScoring(Scorer(), SCORED), records)
     with open_records(output, plan.manifest) as records:
         assert records.done == whole
 
@@ -113,7 +113,7 @@ def test_texts_of_before_versions_are_gone_on_with(tmp_path: Path, name: str) ->
     for lines in range(1, 7):
         output = former(name, tmp_path, lines=lines)
         with open_completions(output, plan.manifest) as records:
-            generate_missing(plan, LocalGenerationExecutor(Generator(), GENERATING), records)
+            generate_missing(plan, LocalGenerating(Generator(), GENERATING), records)
         with open_completions(output, plan.manifest) as records:
             assert {key: replace(each, seconds=None) for key, each in records.done.items()} == whole
 
@@ -163,7 +163,7 @@ def test_what_was_recorded_without_checksums_is_sealed_when_it_is_gone_on_with(t
         pass
     assert path.read_bytes() == before  # nothing to add, nothing written
     with open_records(output, plan.manifest) as records:
-        execute(plan, LocalExecutor(Scorer(), SCORED), records)
+        execute(plan, LocalScoring(Scorer(), SCORED), records)
     path.write_bytes(path.read_bytes().replace(b"-23.25", b"-23.35"))
     above = pytest.raises(DataError, match=r"records\.jsonl:3: what stands above")
     with above, open_records(output, plan.manifest):
@@ -210,15 +210,16 @@ def test_a_file_more_in_a_room_changes_no_manifest(tmp_path: Path, monkeypatch: 
     assert (scoring().manifest, generation().manifest) == before
 
 
+@pytest.mark.parametrize("brings", ["strategies", "tasks"])
 def test_code_of_third_parties_counts_by_its_version_and_its_distributions(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, brings: str
 ) -> None:
     def installed(version: str) -> None:
         shutil.rmtree(tmp_path / "theirs.dist-info", ignore_errors=True)
         folder = tmp_path / "theirs.dist-info"
         folder.mkdir()
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: theirs\nVersion: {version}\n")
-        (folder / "entry_points.txt").write_text("[dola.strategies]\nmine = their_module:Mine\n")
+        (folder / "entry_points.txt").write_text(f"[dola.{brings}]\nmine = their_module:Mine\n")
 
     monkeypatch.syspath_prepend(tmp_path)
     theirs: Any = type(

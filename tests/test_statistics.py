@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dola.runs.statistics import mcnemar, mean_intervals, paired_differences
+from dola.statistics import mcnemar, mean_intervals, paired_differences
 
 NUMBERS = random.Random(7)
 VALUES = [NUMBERS.random() for _ in range(60)]
@@ -100,7 +100,7 @@ def test_rows_of_different_examples_are_refused() -> None:
 def test_of_many_examples_the_limit_of_the_resampling_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     source = np.random.default_rng(3)
     count = 1_500
-    monkeypatch.setattr("dola.runs.statistics.MANY", count - 1)
+    monkeypatch.setattr("dola.statistics.MANY", count - 1)
     rows = [
         source.random(count).tolist(),
         (source.random(count) < 0.4).astype(float).tolist(),
@@ -114,7 +114,7 @@ def test_of_many_examples_the_limit_of_the_resampling_is_taken(monkeypatch: pyte
         mean_intervals(rows, seed=0),
         [each.p for each in paired_differences([(rows[0], other)], seed=0)],
     )
-    monkeypatch.setattr("dola.runs.statistics.MANY", count)
+    monkeypatch.setattr("dola.statistics.MANY", count)
     resampled = mean_intervals(rows, seed=0)
     (difference,) = paired_differences([(rows[0], other)], seed=0)
     for values, limit, drawn in zip(rows, limits, resampled, strict=True):

@@ -15,7 +15,7 @@ from dola.cli.explain import layers_table
 from dola.cli.generate import named
 from dola.cli.main import dola
 from dola.cli.options import StrategyOptions
-from dola.cli.scoring_options import ContrastOptions
+from dola.runs.asked_strategies import ContrastSettings
 from dola.scoring.trace import TokenTrace
 from dola.strategies import SLED, DeLTa, DoLa, DoLaStatic, Strategy, Vanilla, registry
 from fake_scoring import DEPTH, fake_model
@@ -109,7 +109,7 @@ def test_tune_chooses_among_buckets_of_any_strategy_and_strategies_without_one(t
     assert ours["tuning"]["chosen"] in labels
     # What is pasted is what was measured.
     flags = [each["flag"] for each in ours["tuning"]["buckets"]]
-    pasted = ContrastOptions("released", None, None, None, None, None).strategies(flags, "tfqa-mc")
+    pasted = ContrastSettings("released", None, None, None, None, None).strategies(flags, "tfqa-mc")
     specs = [ours["strategies"][row["strategy"]]["spec"] for row in ours["rows"][1:5]]
     assert [str(strategy.resolve({"": DEPTH}).strategy) for _, strategy in pasted] == specs
     assert run("report", str(output), "-o", str(page)).exit_code == 0

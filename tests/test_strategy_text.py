@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from contrasting import resolved
 from dola import SLED, DeLTa, DoLa, DoLaStatic, Strategy, StrategyError, Vanilla, parse_strategy
-from dola.cli.scoring_options import ContrastOptions
+from dola.runs.asked_strategies import ContrastSettings
 from dola.strategies import Depths, ResolvedStrategy, parse_named, registry, strategy_label
 
 LAYERS = st.integers(0, 200)
@@ -241,7 +241,7 @@ def test_a_setting_in_the_text_is_computed_whatever_the_preset_and_the_flags_say
     layers: str, task: str
 ) -> None:
     for flag in (None, 0.9):
-        options = ContrastOptions("released", flag, None, None, None, None)
+        options = ContrastSettings("released", flag, None, None, None, None)
         ((label, said), (_, unsaid)) = options.strategies([f"{layers}:alpha=0.5", layers], task)
         assert isinstance(said, DoLa | DoLaStatic)
         assert isinstance(unsaid, DoLa | DoLaStatic)

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from dola import SLED, Contrast, ResolvedStrategy, Strategy, StrategyError
 from dola.cli.main import dola
-from dola.cli.scoring_options import ContrastOptions
+from dola.runs.asked_strategies import ContrastSettings
 from dola.strategies import (
     OWN,
     DeLTa,
@@ -122,7 +122,7 @@ def test_every_try_is_measured_as_said_and_what_is_pasted_is_what_was_measured(
         measured = ours["strategies"][row["strategy"]]["spec"]
         assert str(parse_strategy(bucket["flag"]).resolve({OWN: DEPTH}).strategy) == measured
         for other in ("released", "own"):
-            pasted = ContrastOptions(other, None, None, None, None, None).strategies([bucket["flag"]], task)
+            pasted = ContrastSettings(other, None, None, None, None, None).strategies([bucket["flag"]], task)
             assert pasted[0][1] == parse_strategy(bucket["flag"])
     # The last line is the winner's, and the report has it too.
     flag = said.stdout.rstrip().splitlines()[-1]

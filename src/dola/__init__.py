@@ -33,6 +33,16 @@ _HOME = {
     "Generation": "dola.language_model",
     "LanguageModel": "dola.language_model",
     "Trace": "dola.scoring.trace",
+    "Comparison": "dola.result",
+    "Result": "dola.result",
+    "RunSpec": "dola.runs.spec",
+    "compare": "dola.runs.compare",
+    "endpoint_settings": "dola.judges.settings",
+    "evaluate": "dola.runs.evaluate",
+    "merge": "dola.runs.compare",
+    "rate": "dola.runs.rate",
+    "report": "dola.reports.write",
+    "tune": "dola.runs.tuning",
     "load": "dola.language_model",
     "DataError": "dola.errors",
     "DolaError": "dola.errors",
@@ -62,9 +72,19 @@ if TYPE_CHECKING:
     from dola.hosts.transformers import Attachment as Attachment
     from dola.hosts.transformers import attach as attach
     from dola.hosts.transformers import custom_generate as custom_generate
+    from dola.judges.settings import endpoint_settings as endpoint_settings
     from dola.language_model import Generation as Generation
     from dola.language_model import LanguageModel as LanguageModel
     from dola.language_model import load as load
+    from dola.reports.write import report as report
+    from dola.result import Comparison as Comparison
+    from dola.result import Result as Result
+    from dola.runs.compare import compare as compare
+    from dola.runs.compare import merge as merge
+    from dola.runs.evaluate import evaluate as evaluate
+    from dola.runs.rate import rate as rate
+    from dola.runs.spec import RunSpec as RunSpec
+    from dola.runs.tuning import tune as tune
     from dola.scoring.trace import Trace as Trace
     from dola.strategies import SLED as SLED
     from dola.strategies import Contrast as Contrast

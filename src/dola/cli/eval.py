@@ -1,70 +1,49 @@
-"""`dola eval`: the benchmarks; here those that score given answers, every strategy from the same pass."""
+"""`dola eval`: a command for every benchmark, with the flags of its settings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 
-from dola.cli.eval_generation import gsm8k, strqa, tfqa
+from dola.cli.eval_tfqa import tfqa
 from dola.cli.eval_vicuna import vicuna
-from dola.cli.measuring import Measuring, run
-from dola.cli.options import ModelOptions, model_options
-from dola.cli.scoring_options import (
-    ContrastOptions,
+from dola.cli.flags import settings
+from dola.cli.run_options import (
     IgnoredOptions,
     OutputOptions,
-    RowOptions,
-    contrast_options,
+    ParallelOptions,
     ignored_options,
     output_options,
-    row_options,
+    parallel_options,
 )
-from dola.cli.tables import result_table
-from dola.report.view import view_of
-from dola.tasks.base import Task
-from dola.tasks.factor import Factor
-from dola.tasks.prompts import load_demonstrations
-from dola.tasks.tfqa_mc import TruthfulQAMC
-
-DEFAULT_LAYERS = "-1"
+from dola.cli.tables import show_result
+from dola.result import Result
+from dola.runs.evaluate import run
+from dola.runs.spec import RunSpec, settings_for
+from dola.tasks.benchmark import Benchmark
+from dola.tasks.registry import benchmark_names, find_benchmark
 
 _Command = Callable[..., Any]
+# Those with flags beside the settings of a run have a file of their own.
+_OF_THEIR_OWN = {"tfqa": tfqa, "vicuna": vicuna}
 
 
-def _measuring_options(command: _Command) -> _Command:
-    """The options of both tasks, in the order in which the help shows them."""
-    for option in (
-        ignored_options,
-        model_options,
-        output_options,
-        row_options,
-        click.option(
-            "--variants/--no-variants",
-            default=True,
-            show_default=True,
-            help="Score post_softmax and per-token means beside each strategy, from the same pass.",
-        ),
-        contrast_options,
-        click.option(
-            "--early-exit-layers",
-            "--strategy",
-            "layers",
-            multiple=True,
-            metavar="LAYERS",
-            help="`0,2,...,32` (candidates, then the mature layer), `low`, `high`, `auto`, `P,N` (static) or"
-            " `-1` (vanilla), with settings as in `high:alpha=0.2`. Several times: all are scored in one pass"
-            " and compared with the first.  [default: -1]",
-        ),
-    ):
-        command = option(command)
-    return command
+class _Benchmarks(click.Group):
+    """A command for each benchmark, those of other packages too."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(benchmark_names())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in benchmark_names():
+            return None
+        return _OF_THEIR_OWN.get(cmd_name) or _command(find_benchmark(cmd_name))
 
 
-@click.group("eval")
+@click.group("eval", cls=_Benchmarks)
 def evaluate() -> None:
     """Measure strategies on a benchmark, as the released scripts do, with intervals and controls.
 
@@ -77,63 +56,40 @@ def evaluate() -> None:
     """
 
 
-@evaluate.command("tfqa-mc")
-@_measuring_options
-@click.option("--prompts", type=click.Path(path_type=Path), help="The few-shot prompt: a file or its folder.")
-def tfqa_mc(*, prompts: Path | None, **asked: Any) -> None:
-    """TruthfulQA, multiple choice: MC1, MC2 and MC3."""
-    _evaluate(TruthfulQAMC(load_demonstrations("tfqa", prompts)), **asked)
+def _command(benchmark: Benchmark) -> click.Command:
+    """The command of a benchmark that needs no more than a run."""
+
+    def measured(
+        *,
+        said: dict[str, Any],
+        output: OutputOptions,
+        parallel: ParallelOptions,
+        ignored: IgnoredOptions | None = None,
+    ) -> None:
+        if ignored is not None:
+            ignored.warn()
+        parallel.check(said)
+        spec = RunSpec(benchmark.name, **said)
+        way = output.way(spec)
+        result = run(spec, way)
+        show_result(result, way)
+        _released_last_line(result)
+
+    made: _Command = output_options(parallel_options(settings(*settings_for(benchmark))(measured)))
+    made = made if benchmark.generates else ignored_options(made)
+    return click.command(benchmark.name, help=benchmark.summary)(made)
 
 
-@evaluate.command("factor")
-@_measuring_options
-@click.option("--prefix-column", help="The column that the completions follow.  [default: as released]")
-@click.option(
-    "--own-seam",
-    is_flag=True,
-    help="Join prefix and completion as FACTOR's own evaluation does.",
-)
-def factor(*, prefix_column: str | None, own_seam: bool, **asked: Any) -> None:
-    """FACTOR (wiki, news, expert): is the true completion the likeliest?"""
-    _evaluate(Factor(prefix_column, own_seam), **asked)
-
-
-for each in (gsm8k, strqa, tfqa, vicuna):
-    evaluate.add_command(each)
-
-
-def _evaluate(
-    task: Task[Any],
-    *,
-    layers: tuple[str, ...],
-    variants: bool,
-    model: ModelOptions,
-    contrast: ContrastOptions,
-    rows: RowOptions,
-    output: OutputOptions,
-    ignored: IgnoredOptions,
-) -> None:
-    ignored.warn()
-    path, result = run(
-        Measuring(
-            task=task,
-            model=model,
-            rows=rows,
-            output=output,
-            preset=contrast.preset,
-            strategies=lambda _: contrast.strategies(layers or (DEFAULT_LAYERS,), task.name),
-            variants=variants,
-        )
-    )
-    console = Console()
-    console.print(result_table(view_of(result), console))
-    _released_last_line(console, result)
-    click.echo(f"written: {path} (a page of it: dola report {path} -o report.html)", err=True)
-
-
-def _released_last_line(console: Console, result: dict[str, Any]) -> None:
-    """The released scripts end with the bare figures, which callers read off."""
-    means = [row["mean"] for row in result["dola"]["rows"][0]["measures"].values()]
+def _released_last_line(result: Result) -> None:
+    """The released scripts end with the bare figures of the first strategy, which callers read off."""
+    console, measures = Console(), result.rows[0].measures
+    if result.kind == "generation":
+        released = result.settings.extra.get("extraction") == "released"
+        metric = "accuracy_released" if released else "accuracy"
+        if metric in measures:
+            console.print(measures[metric].mean, highlight=False)
+        return
+    means = [measure.mean for measure in measures.values()]
     if len(means) == 1:
         console.print(means[0], highlight=False)
         return

@@ -2,47 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from dola.cli.answer_files import answer_path, check_answer_file, suffix_of, write_answers
-from dola.cli.eval_generation import DEFAULT_LAYERS, generation_options, show
-from dola.cli.generating import Generating, run_generation
-from dola.cli.generation_options import DecodingOptions, GenerationOutput
-from dola.cli.options import ModelOptions, option_group
-from dola.cli.scoring_options import ContrastOptions, RowOptions
-from dola.runs.results import KEY, check_writable
-from dola.tasks.conversation import conversation_for
-from dola.tasks.presets import PRESETS
-from dola.tasks.vicuna import Vicuna
-
-TEMPLATES = ("own", "released")
+from dola.cli.flags import settings
+from dola.cli.loading import tell
+from dola.cli.options import option_group
+from dola.cli.run_options import OutputOptions, output_options
+from dola.cli.tables import show_result
+from dola.result.files import check_writable
+from dola.runs.answer_files import check_answer_files, write_answer_files
+from dola.runs.asked_strategies import ContrastSettings
+from dola.runs.evaluate import run
+from dola.runs.spec import RunSpec, settings_for
+from dola.tasks.vicuna import BENCHMARK
 
 
 @dataclass(frozen=True)
 class AnswerOptions:
-    """The files of questions and answers, and under which name the answers are written."""
+    """The files of questions and answers."""
 
-    model_id: str | None
     question_file: Path | None
     answer_file: Path | None
-    template: str
-    prompts: Path | None
 
 
 answer_options = option_group(
     "answering",
     AnswerOptions,
-    click.option(
-        "--model-id",
-        metavar="NAME",
-        help="The model's name in the answer file; a second strategy's is followed by that strategy."
-        "  [default: from --model-name]",
-    ),
     click.option(
         "--question-file",
         type=click.Path(path_type=Path),
@@ -54,92 +43,46 @@ answer_options = option_group(
         help="JSON lines as released, for the first strategy; further ones get a file each beside it."
         "  [default: answer.jsonl]",
     ),
-    click.option(
-        "--template",
-        type=click.Choice(TEMPLATES),
-        default="own",
-        show_default=True,
-        help="The model's own chat template, or the released script's for the model's name (--model-id).",
-    ),
-    click.option(
-        "--prompts",
-        type=click.Path(path_type=Path),
-        help="With --template released: the released conversation.py, or its folder.",
-    ),
 )
 
 
-@click.command("vicuna")
-@generation_options
+@click.command(BENCHMARK.name)
+@output_options
 @answer_options
+@click.option("--parallel", is_flag=True, hidden=True)
+@click.option("--total-shard", type=int, hidden=True)
+@click.option("--shard-id", type=int, hidden=True)
+@settings(*settings_for(BENCHMARK))
 def vicuna(
     *,
-    layers: tuple[str, ...],
-    model: ModelOptions,
-    contrast: ContrastOptions,
-    rows: RowOptions,
-    decoding: DecodingOptions,
-    output: GenerationOutput,
+    said: dict[str, Any],
+    output: OutputOptions,
     answering: AnswerOptions,
+    parallel: bool,
+    total_shard: int | None,
+    shard_id: int | None,
 ) -> None:
     """Vicuna QA: eighty open questions, sampled answers. `dola judge pairwise` compares answer files.
 
     The released answer file is --answer-file; the result, with token counts and layers, lies beside it.
     """
-    if rows.shard_id is not None:
+    if parallel or shard_id is not None or total_shard is not None:
         raise click.UsageError("vicuna has no shards, as released: leave out --parallel and --shard-id")
-    answers = answering.answer_file or Path(PRESETS["vicuna"].output_path)
+    spec = RunSpec(BENCHMARK.name, **said)
+    if answering.question_file is not None:
+        spec = replace(spec, data_path=answering.question_file)
+    answers = answering.answer_file or Path(BENCHMARK.preset.output_path)
     check_writable(answers)
-    path = output.output_path or _result_path(answers)
-    asked = contrast.strategies(layers or (DEFAULT_LAYERS,), Vicuna.name)
-    for place, (label, _) in enumerate(asked):
-        check_answer_file(answer_path(answers, place, label), path, overwrite=output.overwrite)
-    task = _task(answering, model.model_name)
-    rows = replace(rows, data_path=answering.question_file or rows.data_path)
-    path, result = run_generation(
-        Generating(
-            task=task,
-            model=model,
-            rows=rows,
-            output=output,
-            decoding=decoding,
-            preset=contrast.preset,
-            strategies=lambda _: asked,
-            writer=lambda place, label: replace(task, model_id=task.model_id + suffix_of(place, label)),
-            settings=(("template", answering.template),),
-        ),
-        path,
-    )
-    show(path, result)
-    for written in _write(result, answers):
-        click.echo(f"answers: {written}", err=True)
-
-
-def _write(result: dict[str, Any], answers: Path) -> list[Path]:
-    """The answer file of every strategy; the first one's is `answers`."""
-    written = []
-    for row in result[KEY]["rows"]:
-        place = row["strategy"]
-        path = answer_path(answers, place, row["label"])
-        lines = result[KEY]["strategies"][place]["released"]
-        made = (example["completions"][place] for example in result[KEY]["examples"])
-        write_answers(path, [_told_of_cut(*pair) for pair in zip(lines, made, strict=True)])
-        written.append(path)
-    return written
-
-
-def _told_of_cut(line: Mapping[str, Any], made: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The released line; of an answer that was cut for its length, the released `metadata` says so."""
-    if made["finish_reason"] != "length":
-        return line
-    return {**line, "metadata": {**line["metadata"], "finish_reason": "length"}}
-
-
-def _task(answering: AnswerOptions, model_name: str) -> Vicuna:
-    # A folder's name is enough to tell models apart, and its path is nobody else's business.
-    model_id = answering.model_id or Path(model_name).name or model_name
-    template = conversation_for(model_id, answering.prompts) if answering.template == "released" else None
-    return Vicuna(model_id, template)
+    way = output.way(spec, _result_path(answers))
+    asked = ContrastSettings.of(spec).strategies(spec.strategies, spec.task)
+    labels = [label for label, _ in asked]
+    if way.output is not None:
+        check_answer_files(answers, labels, way.output, overwrite=way.overwrite)
+    result = run(spec, way)
+    written = write_answer_files(result, answers)
+    show_result(result, way)
+    for path in written:
+        tell(f"answers: {path}")
 
 
 def _result_path(answers: Path) -> Path:

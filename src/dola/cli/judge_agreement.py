@@ -11,12 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from dola.cli.asking import written
-from dola.cli.scoring_options import DEFAULT_SEED
 from dola.runs.results import KEY, check_writable, write_result
+from dola.runs.spec import DEFAULT_SEED
 
 if TYPE_CHECKING:
     from dola.runs.agreement import Agreement, Compared
-    from dola.runs.statistics import Interval
+    from dola.statistics import Interval
 
 _PATH = click.Path(path_type=Path)
 FORMAT = 1

@@ -22,13 +22,13 @@ from dola.cli.asking import (
 from dola.cli.loading import load_for, tell
 from dola.cli.options import NOT_NEGATIVE, ModelOptions, PlacementOptions, option_group, placement_options
 from dola.cli.pair_table import show
-from dola.cli.scoring_options import DEFAULT_SEED
 from dola.errors import DataError
 from dola.judges.dialect import ROOM_TO_THINK
 from dola.judges.pair_files import Answers, Id, Question, labels_of, read_answers, read_questions
 from dola.judges.pair_prompts import Form, PairPrompts, read_prompts
 from dola.judges.pairwise import BOTH, JudgedMatch, Match, failed_answers, matches_for
 from dola.runs.results import check_writable, write_result, write_text
+from dola.runs.spec import DEFAULT_SEED
 
 if TYPE_CHECKING:
     from dola.runs.chat_judges import ChatJudge

@@ -17,8 +17,8 @@ from dola.runs.summary import percent
 
 if TYPE_CHECKING:
     from dola.judges.chat_truth import References
-    from dola.runs.statistics import Interval
     from dola.runs.summary import Summary
+    from dola.statistics import Interval
 
 _FIGURES = ("acc", "diff", "max")
 

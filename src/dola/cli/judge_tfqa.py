@@ -34,12 +34,12 @@ from dola.cli.options import PlacementOptions, placement_options
 from dola.judges.card import KINDS
 from dola.judges.truthful import METRICS, TITLES
 from dola.runs.answers import Answers, read_answers
-from dola.runs.results import check_writable, write_result
+from dola.runs.results import check_writable
 from dola.runs.summary import percent, points
 
 if TYPE_CHECKING:
     from dola.runs.rating import Judges, Rating
-    from dola.runs.statistics import Difference, Interval
+    from dola.statistics import Difference, Interval
 
 _DEBUG_ROWS = 10
 
@@ -131,26 +131,13 @@ def _tell_what_it_takes(path: Path, answers: Answers, judges: Judges, again: Aga
 def _rate(
     path: Path, answers: Answers, judges: Judges, output: Path | None, again: AgainOptions
 ) -> dict[str, Any]:
-    from dola.runs.rated import rated_result, rating_json
-    from dola.runs.rating import missing, rate
-    from dola.runs.verdicts import open_verdicts
+    from dola.runs.rate import Again, run_rating, write_rating
 
     released = output or path.with_name(f"{path.name}.rating.json")
     check_writable(path)
     check_writable(released, inputs=[path])
-    judges.prepare()
-    retry = again.ask_malformed_again
-    with open_verdicts(path, overwrite=again.overwrite) as verdicts:
-        total = sum(
-            len(missing(answers, judges.of(kind), verdicts.done, ask_malformed_again=retry)) for kind in KINDS
-        )
-        with asking(total, verdicts) as advance:
-            rating = rate(answers, judges, verdicts, ask_malformed_again=retry, on_verdict=advance)
-    result = rating_json(rating)
-    write_result(released, result)
-    if answers.result is not None:
-        result = rated_result(answers.result, rating)
-        write_result(path, result)
+    rating = run_rating(answers, judges, path, Again(again.ask_malformed_again, again.overwrite), asking)
+    result = write_rating(path, answers, rating, released)
     show(rating)
     written(*([released] if answers.result is None else [path, released]))
     return result

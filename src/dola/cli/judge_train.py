@@ -2,71 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
 import click
 
 from dola.cli.asking import EndpointOptions, endpoint_options
+from dola.cli.judge_material import DataOptions, HostedOptions, LoraOptions, Material
 from dola.cli.loading import tell
 from dola.cli.options import POSITIVE, ModelOptions, model_options, option_group
 from dola.errors import DataError
 from dola.judges.card import Kind
 from dola.judges.training_data import (
-    JudgeExample,
-    Split,
-    TrainingData,
     read_training_data,
     sampled,
     split_by_question,
 )
-
-
-@dataclass(frozen=True)
-class DataOptions:
-    """What a judge is trained and measured on."""
-
-    data_path: Path | None
-    held_out: float
-    split_seed: int
-    max_examples: int | None
-    max_held_out: int | None
-
-
-@dataclass(frozen=True)
-class LoraOptions:
-    """How a model on this machine is trained."""
-
-    epochs: float
-    rank: int
-    learning_rate: float
-    batch_size: int
-    max_length: int
-    seed: int
-    threads: int | None
-
-
-@dataclass(frozen=True)
-class HostedOptions:
-    """How a model at an endpoint is trained."""
-
-    endpoint_model: str | None
-    suffix: str | None
-    wait: bool
-    measure: bool
-
-
-@dataclass(frozen=True)
-class Material:
-    """The data, its two sides, and what of each is used."""
-
-    data: TrainingData
-    options: DataOptions
-    split: Split
-    train: tuple[JudgeExample, ...]
-    held_out: tuple[JudgeExample, ...]
-
 
 data_options = option_group(
     "data",

@@ -12,7 +12,7 @@ from dola.cli.loading import tell
 from dola.judges.comparison import split_figures
 
 if TYPE_CHECKING:
-    from dola.cli.judge_train import Material
+    from dola.cli.judge_material import Material
 
 
 def tell_split(material: Material) -> None:

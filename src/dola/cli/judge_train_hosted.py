@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dola.cli.asking import BYTES_A_TOKEN, EndpointOptions, asking, tell_calls, tell_estimate
-from dola.cli.judge_train import HostedOptions, Material
+from dola.cli.judge_material import HostedOptions, Material
 from dola.cli.judge_train_figures import show_figures, tell_split
 from dola.cli.loading import tell
 from dola.errors import RunError

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import dola
-from dola.cli.judge_train import LoraOptions, Material
+from dola.cli.judge_material import LoraOptions, Material
 from dola.cli.judge_train_figures import show_figures, tell_split
 from dola.cli.loading import quiet_host, tell, waiting
 from dola.cli.options import ModelOptions

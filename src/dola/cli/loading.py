@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from importlib import import_module
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from dola.cli.options import ModelOptions
+from dola.runs.waiting import quiet_host, waiting
+
+__all__ = ["load_for", "quiet_host", "tell", "tell_once", "waiting"]
 
 if TYPE_CHECKING:
     from dola.language_model import LanguageModel
@@ -61,20 +59,3 @@ def tell_once(notes: list[str]) -> None:
     """What was kept until something came of it."""
     while notes:
         tell(notes.pop(0))
-
-
-@contextmanager
-def waiting(what: str) -> Iterator[None]:
-    """A sign of life on a terminal's standard error, gone when it is done; nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    with Console(stderr=True).status(f"{what} ..."):
-        yield
-
-
-def quiet_host() -> None:
-    """The host's advice is for programmers, and its progress bars would stand among the answers."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    logging = import_module("transformers.utils.logging")
-    logging.disable_progress_bar()

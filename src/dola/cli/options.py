@@ -21,7 +21,7 @@ DEFAULT_LAYERS = "low"
 _Function = Callable[..., Any]
 
 
-class _Number(click.FloatRange):
+class FiniteNumber(click.FloatRange):
     """A finite number in a range: a comparison with NaN would let it pass."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
@@ -31,9 +31,9 @@ class _Number(click.FloatRange):
         return number
 
 
-POSITIVE = _Number(0.0, min_open=True)
-SHARE = _Number(0.0, 1.0, min_open=True)
-NOT_NEGATIVE = _Number(0.0)
+POSITIVE = FiniteNumber(0.0, min_open=True)
+SHARE = FiniteNumber(0.0, 1.0, min_open=True)
+NOT_NEGATIVE = FiniteNumber(0.0)
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ strategy_options = option_group(
     click.option(
         "--relative_top",
         "--alpha",
-        type=_Number(0.0, 1.0),
+        type=FiniteNumber(0.0, 1.0),
         help="Rule out tokens less likely than this share of the likeliest.  [default: 0.1]",
     ),
     click.option(

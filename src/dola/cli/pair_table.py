@@ -10,12 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from dola.judges.pair_verdicts import OUTCOMES
-from dola.report.view import p_value
+from dola.reports.view import p_value
 from dola.runs.summary import percent
 
 if TYPE_CHECKING:
     from dola.runs.pairwise_summary import PairSummary, Scores, Tally
-    from dola.runs.statistics import Interval
+    from dola.statistics import Interval
 
 _SHORT = {"inconsistent": "incons.", "malformed": "malf."}
 

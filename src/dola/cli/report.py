@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 
-from dola.report.against import PaperView, against_paper
-from dola.report.page import page
-from dola.report.paper import MODELS
-from dola.report.text import csv_table, markdown
+from dola.reports.against import against_paper
+from dola.reports.paper import MODELS
+from dola.reports.write import FORMATS, Format, format_of, rendered
+from dola.result import Result
+from dola.result.files import check_writable, write_text
 from dola.runs.across import across
 from dola.runs.merge import merge_shards
-from dola.runs.results import KEY, check_writable, read_result, write_text
-
-FORMATS = ("html", "md", "csv", "json")
 
 
 @click.command()
@@ -41,7 +35,7 @@ FORMATS = ("html", "md", "csv", "json")
 def report(
     *,
     files: tuple[Path, ...],
-    kind: str | None,
+    kind: Format | None,
     output: Path | None,
     against: str | None,
     paper_model: str | None,
@@ -56,14 +50,14 @@ def report(
     """
     if paper_model and not against:
         raise click.UsageError("--paper-model says whose figures to show: it needs --against paper")
-    results = {path: read_result(path) for path in dict.fromkeys(files)}
+    results = {path: Result.load(path) for path in dict.fromkeys(files)}
     merged = merge_shards(results)
     for path, result in merged:
         if len(merged) < len(results):
-            click.echo(f"{path}: {len(result[KEY]['examples'])} examples", err=True)
+            click.echo(f"{path}: {len(result.examples)} examples", err=True)
     shown = [result for _, result in merged]
     papers = [against_paper(result, model=paper_model) for result in shown] if against else []
-    text = _rendered(kind or _by_name(output), shown, across(merged), papers)
+    text = rendered(kind or _by_name(output), shown, across(merged), papers)
     if output is None or str(output) == "-":
         click.echo(text, nl=False)
         return
@@ -72,35 +66,5 @@ def report(
     click.echo(f"written: {output}", err=True)
 
 
-def _by_name(output: Path | None) -> str:
-    ending = output.suffix.removeprefix(".").lower() if output else ""
-    named = {"htm": "html", "markdown": "md"}.get(ending, ending)
-    if named in FORMATS:
-        return named
-    return "md" if output is None or str(output) == "-" else "html"
-
-
-def _rendered(
-    kind: str,
-    results: Sequence[Mapping[str, Any]],
-    comparisons: Sequence[Mapping[str, Any]],
-    papers: Sequence[PaperView],
-) -> str:
-    if kind == "json":
-        return _json(results, comparisons, papers)
-    written = {"html": page, "csv": csv_table, "md": markdown}[kind]
-    return written(results, comparisons=comparisons, papers=papers)
-
-
-def _json(
-    results: Sequence[Mapping[str, Any]],
-    comparisons: Sequence[Mapping[str, Any]],
-    papers: Sequence[PaperView],
-) -> str:
-    """One result is a result file again; several are a list of them, the first with what compares them."""
-    written = [dict(result) for result in results]
-    for each, paper in zip(written, papers, strict=False):
-        each[KEY] = {**each[KEY], "paper": asdict(paper)}
-    if comparisons:
-        written[0][KEY] = {**written[0][KEY], "across": list(comparisons)}
-    return json.dumps(written[0] if len(written) == 1 else written, ensure_ascii=False) + "\n"
+def _by_name(output: Path | None) -> Format:
+    return "md" if output is None or str(output) == "-" else format_of(output)

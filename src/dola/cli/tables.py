@@ -5,16 +5,26 @@ It fits 80 columns with three metrics: so a difference stands below its mean, an
 
 from __future__ import annotations
 
+import click
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from dola.report.view import KINDS, Cell, LayersView, TableView, metric_name
+from dola.reports.view import KINDS, Cell, LayersView, TableView, metric_name, view_of
+from dola.result import Result
+from dola.runs.evaluate import Way
 
 _BAR = 24
 # A longer heading may break.
 _WRAPPED = 12
+
+
+def show_result(result: Result, way: Way) -> None:
+    """The table, and where the result is."""
+    console = Console()
+    console.print(result_table(view_of(result), console))
+    click.echo(f"written: {way.output} (a page of it: dola report {way.output} -o report.html)", err=True)
 
 
 def result_table(view: TableView, console: Console) -> RenderableType:

@@ -11,84 +11,73 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dola.result import Comparison, Result, Rows
 from dola.runs.manifest import differences
-from dola.runs.measured import Measured, MeasuredRow
-from dola.runs.results import KEY, row_json
+from dola.runs.measured import Columns, Measured, MeasuredRow
+from dola.runs.results import result_row
 from dola.runs.summary import summarise
 
-Result = Mapping[str, Any]
-Comparison = dict[str, Any]
+Named = tuple[Path, Result]
 
 # What the results of a comparison have in common anyway, and what its rows show.
 _COMMON = ("task", "data_sha256", "rows", "requests_sha256", "strategies")
 
 
-def across(results: Sequence[tuple[Path, Result]]) -> list[Comparison]:
+def across(results: Sequence[Named]) -> list[Comparison]:
     """A comparison for every two or more results of one task on the same rows of the same data; results that
-    measure nothing, or that stand alone, are in none.
-
-    Each is a table of strategies: `rows` have the keys that they have in a result file.
-    """
-    groups: dict[tuple[Any, ...], list[tuple[Path, Result]]] = {}
+    measure nothing, or that stand alone, are in none."""
+    groups: dict[tuple[Any, ...], list[Named]] = {}
     for path, result in results:
-        groups.setdefault(_examples(result[KEY]), []).append((path, result))
+        groups.setdefault(_examples(result), []).append((path, result))
     return [
         _comparison(group, metrics)
         for group in groups.values()
-        if len(group) > 1 and (metrics := _metrics([result[KEY] for _, result in group]))
+        if len(group) > 1 and (metrics := _metrics([result for _, result in group]))
     ]
 
 
-def _examples(ours: Mapping[str, Any]) -> tuple[Any, ...]:
+def _examples(result: Result) -> tuple[Any, ...]:
     """What says that two results are of the same examples."""
-    manifest = ours["manifest"]
-    rows = tuple(example["index"] for example in ours["examples"])
-    return manifest["task"], manifest["data_sha256"], rows
+    rows = tuple(example.index for example in result.examples)
+    return result.task, result.manifest["data_sha256"], rows
 
 
-def _metrics(group: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+def _metrics(group: Sequence[Result]) -> tuple[str, ...]:
     """The metrics that every strategy of every result has for every example."""
-    rows = [row for ours in group for row in _strategies(ours)]
+    rows = [row for result in group for row in result.rows.of_kind("strategy")]
     return tuple(
         metric
-        for metric in rows[0]["per_example"]
-        if all(None not in row["per_example"].get(metric, [None]) for row in rows)
+        for metric in rows[0].per_example
+        if all(None not in row.per_example.get(metric, [None]) for row in rows)
     )
 
 
-def _comparison(group: Sequence[tuple[Path, Result]], metrics: tuple[str, ...]) -> Comparison:
-    first, names = group[0][1][KEY], _names([path for path, _ in group])
+def _comparison(group: Sequence[Named], metrics: tuple[str, ...]) -> Comparison:
+    first, names = group[0][1], _names([path for path, _ in group])
     rows = [
-        MeasuredRow(
-            f"{row['label']} · {name}",
-            "strategy",
-            None,
-            False,
-            {metric: row["per_example"][metric] for metric in metrics},
-        )
+        MeasuredRow(f"{row.label} · {name}", "strategy", None, False, _columns(row.per_example, metrics))
         for name, (_, result) in zip(names, group, strict=True)
-        for row in _strategies(result[KEY])
+        for row in result.rows.of_kind("strategy")
     ]
-    binary = tuple(metric for metric in metrics if metric in first["binary"])
-    summary = summarise(Measured(metrics, binary, tuple(rows), (), (), {}), seed=first["settings"]["seed"])
-    return {
-        "task_title": first["settings"]["task_title"],
-        "data_sha256": first["manifest"]["data_sha256"],
-        "examples": len(first["examples"]),
-        "files": [
-            f"{name}: {result[KEY]['settings']['model']}"
-            for name, (_, result) in zip(names, group, strict=True)
-        ],
-        "metrics": list(metrics),
-        "binary": list(binary),
-        "rows": [row_json(row) for row in summary.rows],
-        "findings": list(summary.findings),
-        "notes": _notes(names, [result[KEY]["manifest"] for _, result in group]),
-    }
+    binary = tuple(metric for metric in metrics if metric in first.binary)
+    summary = summarise(Measured(metrics, binary, tuple(rows), (), (), {}), seed=first.settings.seed)
+    return Comparison(
+        task_title=first.settings.task_title,
+        data_sha256=first.manifest["data_sha256"],
+        examples=len(first.examples),
+        files=tuple(
+            f"{name}: {result.settings.model}" for name, (_, result) in zip(names, group, strict=True)
+        ),
+        metrics=metrics,
+        binary=binary,
+        rows=Rows([result_row(row) for row in summary.rows]),
+        findings=summary.findings,
+        notes=tuple(_notes(names, [result.manifest for _, result in group])),
+    )
 
 
-def _strategies(ours: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [row for row in ours["rows"] if row["kind"] == "strategy"]
+def _columns(per_example: Mapping[str, Sequence[float | None]], metrics: Sequence[str]) -> Columns:
+    return {metric: [value for value in per_example[metric] if value is not None] for metric in metrics}
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -19,7 +19,7 @@ from scipy import stats
 
 from dola.errors import DataError
 from dola.runs.labels import TIE, YES, Item, Labels
-from dola.runs.statistics import CONFIDENCE, RESAMPLES, Interval
+from dola.statistics import CONFIDENCE, RESAMPLES, Interval
 
 # So few items are no measurement.
 _FEW = 30

@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dola.errors import DataError
-from dola.runs.results import KEY, read_result
+from dola.result import KEY, Result
+from dola.result.result import result_of
 
 _TASK = "tfqa"
 # Released files hold one strategy's answers, and no name of it.
@@ -32,7 +32,7 @@ class Answers:
     strategies: tuple[int, ...]
     questions: tuple[str, ...]
     completions: tuple[tuple[str, ...], ...]
-    result: dict[str, Any] | None
+    result: Result | None
 
     def first(self, count: int) -> Answers:
         """The first questions alone, as the released `--debug`; the file they are of is left alone."""
@@ -53,7 +53,7 @@ def read_answers(path: Path) -> Answers:
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"expected the output of `dola eval tfqa`, as JSON ({error})", path=path) from None
     if isinstance(content, dict) and KEY in content:
-        return _of_result(read_result(path), path)
+        return answers_of(result_of(content, path), path)
     questions, answers = _texts(content, "question"), _texts(content, "model_completion")
     if not questions or len(questions) != len(answers):
         raise DataError(
@@ -64,26 +64,27 @@ def read_answers(path: Path) -> Answers:
     return Answers((_UNNAMED,), (0,), questions, (answers,), None)
 
 
-def _of_result(result: dict[str, Any], path: Path) -> Answers:
-    ours = result[KEY]
-    if ours.get("kind") != "generation" or ours["manifest"].get("task") != _TASK:
-        raise DataError(
-            f"a result of {ours['manifest'].get('task')}: expected one of `dola eval tfqa`", path=path
-        )
-    rows = [row for row in ours["rows"] if row["strategy"] is not None]
+def answers_of(result: Result, path: Path | None = None) -> Answers:
+    """The answers of a result; `path`: where it was read, for errors.
+
+    Raises:
+        DataError: of another benchmark.
+    """
+    if result.kind != "generation" or result.task != _TASK:
+        raise DataError(f"a result of {result.task}: expected one of `dola eval tfqa`", path=path)
+    rows = [(row.label, row.strategy) for row in result.rows if row.strategy is not None]
     return Answers(
-        labels=tuple(row["label"] for row in rows),
-        strategies=tuple(row["strategy"] for row in rows),
-        questions=tuple(example["question"] for example in ours["examples"]),
+        labels=tuple(label for label, _ in rows),
+        strategies=tuple(place for _, place in rows),
+        questions=tuple(example.question for example in result.generated),
         completions=tuple(
-            tuple(example["completions"][row["strategy"]]["text"] for example in ours["examples"])
-            for row in rows
+            tuple(example.completions[place].text for example in result.generated) for _, place in rows
         ),
         result=result,
     )
 
 
-def _texts(content: Any, key: str) -> tuple[str, ...]:
+def _texts(content: object, key: str) -> tuple[str, ...]:
     """A list of texts; empty where it is none."""
     found = content.get(key) if isinstance(content, dict) else None
     if not isinstance(found, list) or not all(isinstance(each, str) for each in found):

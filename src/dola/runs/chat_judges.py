@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from dola.judges.dialect import ROOM_TO_THINK, told_by_the_user
 from dola.judges.replies import CutShort
 from dola.judges.settings import EndpointSettings
 from dola.models.placement import Placement
+from dola.runs.event_loop import finished
 from dola.runs.fingerprint import model_identity
 from dola.runs.verdicts import Asked, Hope, Verdict, Verdicts, ask_all, in_version
 
@@ -115,7 +115,7 @@ class EndpointChat:
         *,
         readable: Readable = lambda _: True,
     ) -> None:
-        asyncio.run(self._reply({self.asked(call): call for call in calls}, verdicts, on_verdict, readable))
+        finished(self._reply({self.asked(call): call for call in calls}, verdicts, on_verdict, readable))
 
     async def _reply(
         self, calls: Mapping[Asked, ChatCall], verdicts: Verdicts, on_verdict: OnVerdict, readable: Readable

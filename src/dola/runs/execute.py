@@ -1,6 +1,6 @@
 """Score what a plan still lacks, and keep each record as it is made.
 
-`Executor` is all that this room knows of how requests are scored: in this process, or by workers elsewhere.
+`Scoring` is all that is known here of how requests are scored: in this process, or by workers elsewhere.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from dola.runs.keeping import Kept
 from dola.runs.plan import Plan
-from dola.runs.records import Record, Records
+from dola.runs.records import Record
 
 if TYPE_CHECKING:
     from dola.scoring.result import LogLikelihood, Scored
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
 Texts = tuple[str, Sequence[str]]
 
 
-class Executor(Protocol):
+class Scoring(Protocol):
     """Scores requests; hands `(which request, its scores)` over as each is done, in any order."""
 
     def score(self, requests: Sequence[Texts]) -> Iterator[tuple[int, Scored]]: ...
 
 
 @dataclass(frozen=True)
-class LocalExecutor:
+class LocalScoring:
     """Scores in this process, with a model that is loaded.
 
     Attributes:
@@ -51,8 +52,8 @@ class LocalExecutor:
 
 def execute(
     plan: Plan,
-    executor: Executor,
-    records: Records[Record],
+    executor: Scoring,
+    records: Kept[Record],
     on_record: Callable[[Record], None] | None = None,
 ) -> None:
     """Score the rows of the plan that have no record yet; `on_record` is told of each that is on the disk."""
@@ -65,7 +66,7 @@ def execute(
             on_record(record)
 
 
-def missing(plan: Plan, records: Records[Record]) -> list[int]:
+def missing(plan: Plan, records: Kept[Record]) -> list[int]:
     """The places in the plan that have no record yet."""
     return [at for at, example in enumerate(plan.examples) if example.index not in records.done]
 

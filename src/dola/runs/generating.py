@@ -1,6 +1,6 @@
 """Generate what a plan still lacks, and keep each completion as it is made.
 
-`GenerationExecutor` is all that this room knows of how prompts are gone on from: in this process, or by
+`Generating` is all that is known here of how prompts are gone on from: in this process, or by
 workers elsewhere.
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dola.runs.completions import Completion, GenerationRecord
 from dola.runs.generation_plan import Decoding, GenerationPlan
-from dola.runs.journal import Records
+from dola.runs.keeping import Kept
 from dola.runs.layer_counts import LayerCounts, added_layers
 from dola.tasks.base import Stop
 
@@ -42,14 +42,14 @@ class Batch:
     decoding: Decoding
 
 
-class GenerationExecutor(Protocol):
+class Generating(Protocol):
     """Generates; hands `(which prompt, its completion)` over as each is done, in any order."""
 
     def generate(self, batch: Batch) -> Iterator[tuple[int, Completion]]: ...
 
 
 @dataclass(frozen=True)
-class LocalGenerationExecutor:
+class LocalGenerating:
     """Generates in this process, with a model that is loaded.
 
     Attributes:
@@ -81,8 +81,8 @@ class LocalGenerationExecutor:
 
 def generate_missing(
     plan: GenerationPlan,
-    executor: GenerationExecutor,
-    records: Records[GenerationRecord],
+    executor: Generating,
+    records: Kept[GenerationRecord],
     on_record: Callable[[GenerationRecord], None] | None = None,
 ) -> None:
     """Generate the completions of the plan that have no record yet, strategy by strategy; `on_record` is told
@@ -97,7 +97,7 @@ def generate_missing(
                 on_record(record)
 
 
-def lacking(plan: GenerationPlan, records: Records[GenerationRecord]) -> int:
+def lacking(plan: GenerationPlan, records: Kept[GenerationRecord]) -> int:
     """How many completions have no record yet."""
     wanted = {
         (example.index, strategy)
@@ -108,7 +108,7 @@ def lacking(plan: GenerationPlan, records: Records[GenerationRecord]) -> int:
 
 
 def _generated(
-    plan: GenerationPlan, executor: GenerationExecutor, strategy: int, left: Sequence[int]
+    plan: GenerationPlan, executor: Generating, strategy: int, left: Sequence[int]
 ) -> Iterator[GenerationRecord]:
     """The completions of these places in the plan, each once its last attempt is made."""
     layers: dict[int, LayerCounts | None] = {}
@@ -128,7 +128,7 @@ def _generated(
 
 
 def _attempted(
-    plan: GenerationPlan, executor: GenerationExecutor, strategy: int, places: Sequence[int], attempt: int
+    plan: GenerationPlan, executor: Generating, strategy: int, places: Sequence[int], attempt: int
 ) -> Iterator[tuple[int, Completion]]:
     """One completion for each of these places: all at once, but for prompts that are there several times."""
     for copy in sorted({plan.copies[at] for at in places}):

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dola.result.cycles import no_search_for_cycles
 from dola.runs.completions import GenerationRecord
-from dola.runs.cycles import no_search_for_cycles
 from dola.runs.generation_plan import GenerationPlan
 from dola.runs.layer_counts import added_layers
 from dola.runs.measured import Measured, MeasuredRow, Speed, left_out_of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from dola.judges.card import Kind, is_judge, judge_prompt, read_card
 from dola.judges.settings import EndpointSettings
 from dola.judges.truthful import yes_of_pieces
 from dola.models.placement import Placement
+from dola.runs.event_loop import finished
 from dola.runs.fingerprint import model_identity
 from dola.runs.verdicts import Asked, Verdict, Verdicts, ask_all, in_version
 
@@ -78,7 +78,7 @@ class EndpointJudge:
 
     def answer(self, left: Sequence[Asked], verdicts: Verdicts, on_verdict: OnVerdict) -> None:
         if left:
-            asyncio.run(self._answer(left, verdicts, on_verdict))
+            finished(self._answer(left, verdicts, on_verdict))
 
     async def _answer(self, left: Sequence[Asked], verdicts: Verdicts, on_verdict: OnVerdict) -> None:
         from dola.judges.endpoint import Endpoint

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
+from dola.result.cycles import no_search_for_cycles
 from dola.runs.completions import GenerationRecord
-from dola.runs.cycles import no_search_for_cycles
 from dola.runs.layer_counts import added_layers
 from dola.runs.plan import Plan
 from dola.runs.records import Record
@@ -26,7 +26,8 @@ class MeasuredRow:
         kind: `strategy`, `variant` or `control`.
         strategy: its place among those scored; None for a control.
         per_example: each metric's values, in the examples' order.
-        spread: of the random control, the standard deviation of each metric's mean from draw to draw.
+        spread: of the random control, the standard deviation of each metric's mean from draw to draw, to
+            twelve digits: what shards come to together is what the run in one go does.
     """
 
     label: str
@@ -76,7 +77,7 @@ class Measured:
     speeds: tuple[Speed, ...] = ()
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Literal["scoring", "generation"]:
         return "generation" if self.speeds else "scoring"
 
 
@@ -93,7 +94,9 @@ def measure(plan: Plan, lineup: Lineup, records: Mapping[int, Record], *, seed: 
             strategy=None,
             per_token=False,
             per_example=_columns(plan.task.metrics, control.per_example),
-            spread={key: value for key, value in control.spread.items() if key in plan.task.metrics},
+            spread=to_twelve_digits(
+                {key: value for key, value in control.spread.items() if key in plan.task.metrics}
+            ),
         )
         for control in drawn
     ]
@@ -111,6 +114,11 @@ def measure(plan: Plan, lineup: Lineup, records: Mapping[int, Record], *, seed: 
             **left_out_of(made),
         },
     )
+
+
+def to_twelve_digits(spread: Mapping[str, float]) -> dict[str, float]:
+    """Without the digits in which the order of a sum shows."""
+    return {key: float(f"{value:.12g}") for key, value in spread.items()}
 
 
 def left_out_of(records: Sequence[Record | GenerationRecord]) -> dict[str, int]:

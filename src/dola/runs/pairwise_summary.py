@@ -17,7 +17,7 @@ from scipy import stats
 from dola.judges.pair_files import Id
 from dola.judges.pair_verdicts import OUTCOMES, Outcome, Winner
 from dola.judges.pairwise import JudgedMatch
-from dola.runs.statistics import CONFIDENCE, Difference, Interval, mean_intervals, paired_differences
+from dola.statistics import CONFIDENCE, Difference, Interval, mean_intervals, paired_differences
 
 # Of the questions that are left out, how many are named.
 _NAMED = 5

@@ -15,7 +15,6 @@ from dola.judges.truthful import METRICS, measures
 from dola.runs.answers import Answers
 from dola.runs.judging import Judge, OnVerdict
 from dola.runs.measured import Measured, MeasuredRow
-from dola.runs.results import KEY
 from dola.runs.summary import Summary, summarise
 from dola.runs.verdicts import Asked, Verdict, Verdicts, shown, unanswered
 
@@ -148,7 +147,7 @@ def _measured(answers: Answers, found: Mapping[Kind, Table]) -> Measured:
 
 def seed_of(answers: Answers) -> int:
     """The run's own seed, where the answers are a run's."""
-    return DEFAULT_SEED if answers.result is None else int(answers.result[KEY]["settings"]["seed"])
+    return DEFAULT_SEED if answers.result is None else answers.result.settings.seed
 
 
 def _malformed_finding(malformed: int, answers: Answers, path: Path) -> list[str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from dola.errors import DataError
-from dola.runs.cycles import no_search_for_cycles
+from dola.result.cycles import no_search_for_cycles
 
 JOURNAL = 1
 # How every journal begins, of whatever version: what begins otherwise is not ours to change.

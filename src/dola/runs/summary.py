@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dola.runs.measured import Measured, MeasuredRow
-from dola.runs.statistics import Difference, Interval, mean_intervals, paired_differences
+from dola.statistics import Difference, Interval, mean_intervals, paired_differences
 
 
 @dataclass(frozen=True)

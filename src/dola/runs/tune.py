@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dola.runs.measured import Measured, MeasuredRow
-from dola.runs.statistics import Difference, Interval, mean_intervals, paired_differences
 from dola.runs.summary import percent, points
+from dola.statistics import Difference, Interval, mean_intervals, paired_differences
 
 
 @dataclass(frozen=True)

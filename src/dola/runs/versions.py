@@ -17,7 +17,7 @@ SCORING = 1
 GENERATION = 1
 
 # Where third parties declare what they bring.
-_GROUPS = ("dola.strategies",)
+_GROUPS = ("dola.strategies", "dola.tasks")
 
 Version = int | str
 """A part's own number; of a third party's with its distribution: `1 (dola-mean 1.0)`."""

@@ -21,8 +21,10 @@ from typing import Any
 
 from dola.errors import DataError, DolaError
 from dola.tasks.base import Dataset, Request, checked_scores
+from dola.tasks.benchmark import Asked, Benchmark
 from dola.tasks.csv_rows import Row, Table, read_table
 from dola.tasks.fetch import fetch
+from dola.tasks.presets import PRESETS
 from dola.tasks.sources import FACTOR
 
 FULL, TRUNCATED = "full_prefix", "turncated_prefixes"
@@ -161,3 +163,18 @@ def _source(table: Table) -> str:
 
 def _example(index: int, row: Row, prefix_column: str) -> Example:
     return Example(index, row.text(prefix_column), tuple(row.text(column) for column in COMPLETIONS))
+
+
+def _made(asked: Asked) -> Factor:
+    return Factor(asked.prefix_column, asked.own_seam)
+
+
+BENCHMARK = Benchmark(
+    name="factor",
+    title="FACTOR",
+    summary="FACTOR (wiki, news, expert): is the true completion the likeliest?",
+    preset=PRESETS["factor"],
+    generates=False,
+    make=_made,
+    takes=("prefix_column", "own_seam"),
+)

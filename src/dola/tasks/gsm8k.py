@@ -21,11 +21,13 @@ from typing import Any
 
 from dola.errors import DolaError
 from dola.tasks.base import Dataset, Extraction, Judged
+from dola.tasks.benchmark import Asked, Benchmark
 from dola.tasks.fetch import fetch
 from dola.tasks.gsm8k_answer import answer, gold_value, released_answer, released_gold
 from dola.tasks.json_records import Record, Records, read_json_lines
 from dola.tasks.numbers import plain
-from dola.tasks.prompts import Demonstrations, few_shot_prompt, shuffled
+from dola.tasks.presets import PRESETS
+from dola.tasks.prompts import Demonstrations, few_shot_prompt, load_demonstrations, shuffled
 from dola.tasks.released_text import input_texts
 from dola.tasks.sources import GSM8K
 from dola.tasks.stops import STOPS, released_raw
@@ -176,3 +178,19 @@ def _example(index: int, record: Record) -> Example:
             "answer", f"expected a solution that ends with '#### ' and a number alone, once; found {found!r}"
         )
     return Example(index, question, solution, value)
+
+
+def _made(asked: Asked) -> Gsm8k:
+    return Gsm8k(load_demonstrations("gsm8k", asked.prompts), asked.shuffle_seed, asked.extraction)
+
+
+BENCHMARK = Benchmark(
+    name="gsm8k",
+    title="GSM8K",
+    summary="GSM8K: word problems, eight worked examples before each, accuracy of the number at the end.",
+    preset=PRESETS["gsm8k"],
+    generates=True,
+    make=_made,
+    takes=("prompts", "retry", "do_shuffle", "extraction"),
+    shown=("extraction",),
+)

@@ -37,19 +37,19 @@ class Preset:
         shard_suffix: what --output-path is followed by for a shard, after its number; None: no shards.
     """
 
-    script: str
-    data_path: str | None
     output_path: str
-    max_new_tokens: int | None
-    repetition_penalty_vanilla: float
-    repetition_penalty_contrast: float
-    do_sample: bool | None
-    sampling: Sampling
-    stop_words: tuple[str, ...]
-    stop_words_removed: bool
-    seed: int | None
-    debug_before_shard: bool
-    shard_suffix: str | None
+    script: str = ""
+    data_path: str | None = None
+    max_new_tokens: int | None = None
+    repetition_penalty_vanilla: float = 1.0
+    repetition_penalty_contrast: float = 1.0
+    do_sample: bool | None = None
+    sampling: Sampling = Sampling()
+    stop_words: tuple[str, ...] = ()
+    stop_words_removed: bool = False
+    seed: int | None = None
+    debug_before_shard: bool = True
+    shard_suffix: str | None = ".json"
 
     def output_of_shard(self, output_path: Path, shard_id: int | None) -> Path:
         """The file that a shard's results go to: the suffix is added even to a name that ends in .json."""

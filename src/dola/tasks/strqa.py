@@ -20,9 +20,11 @@ from typing import Any
 
 from dola.errors import DolaError
 from dola.tasks.base import Dataset, Extraction, Judged
+from dola.tasks.benchmark import Asked, Benchmark
 from dola.tasks.fetch import fetch
 from dola.tasks.json_records import Record, read_json_list
-from dola.tasks.prompts import Demonstrations, few_shot_prompt, shuffled
+from dola.tasks.presets import PRESETS
+from dola.tasks.prompts import Demonstrations, few_shot_prompt, load_demonstrations, shuffled
 from dola.tasks.released_text import input_texts, without_stop_words
 from dola.tasks.sources import STRATEGYQA
 from dola.tasks.stops import STOPS
@@ -168,3 +170,20 @@ def _example(index: int, record: Record) -> Example:
     qid = record.fields.get("qid")
     truth: bool = record.value("answer", bool, "true or false, without quotes")
     return Example(index, qid if isinstance(qid, str) else None, record.text("question"), truth)
+
+
+def _made(asked: Asked) -> StrategyQA:
+    return StrategyQA(load_demonstrations("strqa", asked.prompts), asked.shuffle_seed, asked.extraction)
+
+
+BENCHMARK = Benchmark(
+    name="strqa",
+    title="StrategyQA",
+    summary="StrategyQA: yes or no in a few steps, six worked examples before each.",
+    preset=PRESETS["strqa"],
+    generates=True,
+    make=_made,
+    takes=("prompts", "retry", "do_shuffle", "extraction"),
+    shown=("extraction",),
+    retries=True,
+)

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from dola.tasks.base import Dataset, Judged
+from dola.tasks.benchmark import Asked, Benchmark
 from dola.tasks.csv_rows import Row
-from dola.tasks.prompts import Demonstrations, few_shot_prompt
+from dola.tasks.presets import PRESETS
+from dola.tasks.prompts import Demonstrations, few_shot_prompt, load_demonstrations
 from dola.tasks.released_text import without_stop_words
 from dola.tasks.stops import STOPS
 from dola.tasks.truthfulqa import read_truthfulqa
@@ -94,3 +96,18 @@ class TfqaOpen:
 def _example(index: int, row: Row) -> Example:
     question, best = row.text("Question"), row.text("Best Answer").strip()
     return Example(index, row.cells.get("Category"), question, best)
+
+
+def _made(asked: Asked) -> TfqaOpen:
+    return TfqaOpen(load_demonstrations("tfqa", asked.prompts))
+
+
+BENCHMARK = Benchmark(
+    name="tfqa",
+    title="TruthfulQA, open-ended",
+    summary="TruthfulQA, open-ended: the answers alone; judges say which are true and informative.",
+    preset=PRESETS["tfqa"],
+    generates=True,
+    make=_made,
+    takes=("prompts",),
+)

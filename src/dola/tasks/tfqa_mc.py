@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from dola.tasks.base import Dataset, Request, checked_scores, mean_of
+from dola.tasks.benchmark import Asked, Benchmark
 from dola.tasks.csv_rows import Row
 from dola.tasks.mc2 import mc2, released_mc2
-from dola.tasks.prompts import Demonstrations, few_shot_prompt
+from dola.tasks.presets import PRESETS
+from dola.tasks.prompts import Demonstrations, few_shot_prompt, load_demonstrations
 from dola.tasks.truthfulqa import read_truthfulqa
 
 
@@ -168,3 +170,18 @@ def _answers(row: Row, column: str) -> tuple[str, ...]:
 
 def _closed(answer: str) -> str:
     return answer if answer.endswith(".") else f"{answer}."
+
+
+def _made(asked: Asked) -> TruthfulQAMC:
+    return TruthfulQAMC(load_demonstrations("tfqa", asked.prompts))
+
+
+BENCHMARK = Benchmark(
+    name="tfqa-mc",
+    title="TruthfulQA multiple choice",
+    summary="TruthfulQA, multiple choice: MC1, MC2 and MC3.",
+    preset=PRESETS["tfqa-mc"],
+    generates=False,
+    make=_made,
+    takes=("prompts",),
+)

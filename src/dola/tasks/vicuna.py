@@ -12,16 +12,20 @@ templates (`conversation`). Which of two answers is better is a judge's to say.
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from dola.errors import DolaError
 from dola.tasks.base import Dataset, Judged, Stop
+from dola.tasks.benchmark import Asked, Benchmark
+from dola.tasks.conversation import conversation_for
 from dola.tasks.fetch import fetch
 from dola.tasks.json_records import Record, Records, read_json_lines
+from dola.tasks.presets import PRESETS
 from dola.tasks.released_text import without_stop_words
 from dola.tasks.sources import VICUNA
 from dola.tasks.stops import STOPS
@@ -183,3 +187,33 @@ def _refuse_doubles(examples: Sequence[Example], found: Records) -> None:
                 "question_id", f"{example.question_id!r} is on line {seen[example.question_id]} already"
             )
         seen[example.question_id] = record.line
+
+
+def suffix_of(place: int, label: str) -> str:
+    """What a strategy's answer file and model id end with; nothing for the first, as released."""
+    return f"_{re.sub(r'[^A-Za-z0-9.=-]+', '-', label).rstrip('-')}" if place else ""
+
+
+def _made(asked: Asked) -> Vicuna:
+    # A folder's name is enough to tell models apart, and its path is nobody else's business.
+    model_id = asked.model_id or Path(asked.model).name or asked.model
+    template = conversation_for(model_id, asked.prompts) if asked.template == "released" else None
+    return Vicuna(model_id, template)
+
+
+def _written_as(task: Vicuna, place: int, label: str) -> Vicuna:
+    return replace(task, model_id=task.model_id + suffix_of(place, label))
+
+
+BENCHMARK = Benchmark(
+    name="vicuna",
+    title="Vicuna QA",
+    summary="Vicuna QA: eighty open questions, sampled answers. `dola judge pairwise` compares answer files.",
+    preset=PRESETS["vicuna"],
+    generates=True,
+    make=_made,
+    takes=("prompts", "model_id", "template"),
+    shown=("template",),
+    shards=False,
+    writer=_written_as,
+)
