@@ -1,5 +1,6 @@
 """A model and its tokenizer under one roof: text in; text, scores and reasons out."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from transformers import PreTrainedModel
@@ -9,6 +10,7 @@ from dola.hosts.transformers.batches import iter_generate
 from dola.hosts.transformers.chat_template import render_chat
 from dola.hosts.transformers.generation import Generation, generate
 from dola.hosts.transformers.settings import GenerationSettings
+from dola.hosts.transformers.stopping import Stop
 from dola.models.loading import find_source, load_depth, load_model
 from dola.models.parts import depth_of
 from dola.models.placement import Placement
@@ -57,7 +59,7 @@ class LanguageModel:
         top_k: int = 0,
         num_beams: int = 1,
         repetition_penalty: float = 1.0,
-        stop: str | Sequence[str] = (),
+        stop: Stop | Sequence[Stop] = (),
         seed: int | None = None,
         prompt_lookup_num_tokens: int | None = None,
         on_text: Callable[[str], None] | None = None,
@@ -70,7 +72,9 @@ class LanguageModel:
         of sequence, so that two strategies differ in nothing but the strategy.
 
         Args:
-            stop: strings that end a continuation; it is cut before the first of them.
+            stop: strings that end a continuation, or patterns (`re.compile`), for a place that no string says
+                ("Q:" at the start of a line); it is cut before the first of them. What a pattern finds must
+                not change as the text grows, and it may not be streamed.
             seed: of the sampling, in 0..2**32 - 1. A prompt is drawn the same text with the same seed and
                 settings, whatever prompts are beside it (but for rounding, where two tokens come out even);
                 a prompt given twice is drawn twice. With beams a batch is drawn as a whole. No process-wide
@@ -95,7 +99,7 @@ class LanguageModel:
             top_k=top_k,
             num_beams=num_beams,
             repetition_penalty=repetition_penalty,
-            stop=(stop,) if isinstance(stop, str) else tuple(stop),
+            stop=(stop,) if isinstance(stop, str | re.Pattern) else tuple(stop),
             seed=seed,
             prompt_lookup_num_tokens=prompt_lookup_num_tokens,
         )
@@ -117,7 +121,7 @@ class LanguageModel:
         top_k: int = 0,
         num_beams: int = 1,
         repetition_penalty: float = 1.0,
-        stop: str | Sequence[str] = (),
+        stop: Stop | Sequence[Stop] = (),
         seed: int | None = None,
         prompt_lookup_num_tokens: int | None = None,
     ) -> Iterator[tuple[int, Generation]]:
@@ -154,7 +158,7 @@ class LanguageModel:
             top_k=top_k,
             num_beams=num_beams,
             repetition_penalty=repetition_penalty,
-            stop=(stop,) if isinstance(stop, str) else tuple(stop),
+            stop=(stop,) if isinstance(stop, str | re.Pattern) else tuple(stop),
             seed=seed,
             prompt_lookup_num_tokens=prompt_lookup_num_tokens,
         )

@@ -17,7 +17,7 @@ from dola.hosts.transformers.prompts import Prompt, left_padded, of_one_length, 
 from dola.hosts.transformers.recording import ChosenTokens, StepRecord, StepScores
 from dola.hosts.transformers.sampling import RowSampler, seed_of, seeded
 from dola.hosts.transformers.settings import GenerationSettings
-from dola.hosts.transformers.stopping import StopStrings, cut_at_stop
+from dola.hosts.transformers.stopping import Stop, StopStrings, cut_at_stop
 from dola.hosts.transformers.streaming import CallbackStreamer
 from dola.hosts.transformers.watch import watched_host
 from dola.models.capabilities import Capabilities
@@ -78,6 +78,8 @@ def generate(
     alone = len(prompts) == 1 and settings.num_beams == 1
     if on_text is not None and not alone:
         raise StrategyError("text can be streamed for one prompt at a time, and without beams")
+    if on_text is not None and not all(isinstance(each, str) for each in settings.stop):
+        raise StrategyError("a text that is streamed can be stopped at strings, not at patterns")
     if settings.prompt_lookup_num_tokens is not None and not alone:
         raise StrategyError("prompt lookup takes one prompt at a time, and no beams")
     capabilities = Capabilities.of(model)
@@ -139,7 +141,8 @@ def _generate_batch(
     if prefix is not None:
         padding = [start - len(row.ids) for row in rows for _ in range(settings.num_beams)]
         inputs["past_key_values"] = prefix.under_padding(model, padding)
-    streamer = None if on_text is None else CallbackStreamer(tokenizer, on_text, settings.stop)
+    words = [each for each in settings.stop if isinstance(each, str)]
+    streamer = None if on_text is None else CallbackStreamer(tokenizer, on_text, words)
     with nullcontext() if strategy.plain else Attachment(model, [strategy.strategy]) as attachment:
         output, record = _run_host(model, tokenizer, rows, inputs, settings, streamer, attachment)
     del inputs  # with the cache, which is as large as what is left of the memory
@@ -227,7 +230,7 @@ def _text(tokenizer: Tokenizer, ids: list[int]) -> str:
 
 
 def _end(
-    tokenizer: Tokenizer, ids: list[int], end_ids: frozenset[int], stop: Sequence[str]
+    tokenizer: Tokenizer, ids: list[int], end_ids: frozenset[int], stop: Sequence[Stop]
 ) -> tuple[int, str, bool]:
     """How many of a row's tokens are its own, their text up to a stop string, and whether it finished."""
     length = next((at + 1 for at, token in enumerate(ids) if token in end_ids), len(ids))

@@ -7,6 +7,7 @@ from transformers import GenerationConfig, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from dola.errors import StrategyError
+from dola.hosts.transformers.stopping import Stop
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class GenerationSettings:
     top_k: int = 0
     num_beams: int = 1
     repetition_penalty: float = 1.0
-    stop: tuple[str, ...] = ()
+    stop: tuple[Stop, ...] = ()
     seed: int | None = None
     prompt_lookup_num_tokens: int | None = None
 
@@ -36,7 +37,10 @@ class GenerationSettings:
             "num_beams": (self.num_beams >= 1, "at least 1"),
             "repetition_penalty": (self.repetition_penalty > 0, "above 0 (1: none)"),
             "prompt_lookup_num_tokens": ((self.prompt_lookup_num_tokens or 1) >= 1, "at least 1"),
-            "stop": (all(self.stop), "non-empty strings"),
+            "stop": (
+                all(each if isinstance(each, str) else each.search("") is None for each in self.stop),
+                "non-empty strings, or patterns that find something",
+            ),
             "seed": (0 <= (self.seed or 0) < 2**32, "in 0..2**32 - 1"),
         }
         for name, (fine, expected) in ranges.items():
