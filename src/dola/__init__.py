@@ -33,7 +33,7 @@ _HOME = {
     "Generation": "dola.language_model",
     "LanguageModel": "dola.language_model",
     "Trace": "dola.scoring.trace",
-    "load": "dola.language_model",
+    "load": "dola.loader",
     "DataError": "dola.errors",
     "DolaError": "dola.errors",
     "JudgeError": "dola.errors",
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from dola.hosts.transformers import custom_generate as custom_generate
     from dola.language_model import Generation as Generation
     from dola.language_model import LanguageModel as LanguageModel
-    from dola.language_model import load as load
+    from dola.loader import load as load
     from dola.scoring.trace import Trace as Trace
     from dola.strategies import SLED as SLED
     from dola.strategies import Contrast as Contrast

@@ -108,7 +108,7 @@ def with_numbers(strategies: Sequence[tuple[str, Strategy]], depth: Depth) -> li
 
 def depth_for(model: ModelOptions) -> Depth:
     """How deep the model is, from its configuration alone."""
-    from dola.language_model import depth_of_model
+    from dola.loader import depth_of_model
 
     return depth_of_model(model.model_name, trust_remote_code=model.trust_remote_code, progress=tell)
 

@@ -35,6 +35,23 @@ def check_tokens(model: PreTrainedModel, rows: Iterable[Sequence[int]]) -> None:
                 )
 
 
+def check_vocabulary(model: PreTrainedModel, tokenizer: Tokenizer) -> None:
+    """See that the tokenizer's vocabulary may be the model's: much larger or smaller, it is another's.
+
+    Models have some more embeddings than tokens, so that their number divides well, and some have fewer than
+    their tokenizer has tokens, which then are in no text.
+
+    Raises:
+        ModelError: one is half as large again as the other.
+    """
+    known, tokens = embedded_tokens(model), len(tokenizer)
+    if not 2 * known <= 3 * tokens <= 4.5 * known:
+        raise ModelError(
+            f"the tokenizer has {tokens} tokens, and the model embeddings for {known}: expected the model's"
+            " own tokenizer (AutoTokenizer.from_pretrained of the same name)"
+        )
+
+
 def pad_with_known(model: PreTrainedModel, tokenizer: Tokenizer) -> None:
     """Give the tokenizer a padding token that the model has; any will do: what is padded is masked.
 
