@@ -91,8 +91,8 @@ class Participants:
         if self.processors and not together:
             shortest, *_, longest = sorted(len(row.ids) for row in rows)
             raise StrategyError(
-                f"a logits_processor sees one batch, and prompts of {shortest} to {longest} tokens"
-                " cannot share one with this model or these settings: give prompts of one length, or one at a time"
+                f"a logits_processor sees one batch, prompts of {shortest} to {longest} tokens cannot"
+                " share one with this model or these settings: give prompts of one length, or one at a time"
             )
 
     @contextmanager
