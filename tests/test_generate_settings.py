@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -147,6 +148,8 @@ def test_every_setting_that_the_host_has_is_served_or_refused_with_a_reason() ->
     known = {name for name in vars(GenerationConfig()) if not name.startswith("_")}
     assert known - {"transformers_version"} <= SERVED | set(REFUSED)
     assert not SERVED & set(REFUSED)
+    page = (Path(__file__).parent.parent / "docs" / "settings.md").read_text()
+    assert not {name for name in SERVED | set(REFUSED) if f"`{name}" not in page}
 
 
 @pytest.mark.parametrize(
