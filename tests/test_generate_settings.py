@@ -30,9 +30,9 @@ PROMPTS = [
 ]
 # Of each: it changes what is written, in the host and here alike.
 CHANGING: dict[str, dict[str, Any]] = {
-    "max_length": {"max_length": 74, "eos_token_id": list(range(9))},
+    "max_length": {"max_length": 82, "eos_token_id": list(range(9))},
     "min_new_tokens": {"min_new_tokens": 8, "eos_token_id": list(range(128))},
-    "min_length": {"min_length": 72, "eos_token_id": list(range(128))},
+    "min_length": {"min_length": 81, "eos_token_id": list(range(128))},
     "eos_token_id": {"eos_token_id": list(range(128))},
     "no_repeat_ngram_size": {"no_repeat_ngram_size": 1},
     "encoder_no_repeat_ngram_size": {"encoder_no_repeat_ngram_size": 1},
