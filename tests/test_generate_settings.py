@@ -16,18 +16,16 @@ from transformers import (
 )
 
 import dola
+from dola.hosts.transformers import batches
 from dola.hosts.transformers.host_settings import REFUSED, SERVED
 from dola.language_model import LanguageModel
 from tiny_language_model import tiny_language_model
 from tiny_models import tiny_model
 
 DYNAMIC = dola.DoLa((0, 1, 2))
-PROMPTS = [
-    "abcabcab",
-    "lorem ipsum dolor sit amet, consectetur; ADIPISCING ELIT! 0123456789",
-    "x",
-    "abcabcab",
-]
+# With a beginning that is long enough for `iter_generate` to read it once for all.
+ENDS = ("abcabcab", "lorem ipsum dolor sit amet, consectetur; ADIPISCING ELIT! 0123456789", "x", "abcabcab")
+PROMPTS = [f"Question:{end}" for end in ENDS]
 # Of each: it changes what is written, in the host and here alike.
 CHANGING: dict[str, dict[str, Any]] = {
     "max_length": {"max_length": 82, "eos_token_id": list(range(9))},
@@ -110,6 +108,25 @@ def test_each_setting_does_in_every_batch_what_the_host_does_with_the_prompt_alo
         assert expected != [by_host(lm, prompt, {}) for prompt in PROMPTS]
 
 
+@pytest.mark.parametrize(
+    ("settings", "ours"),
+    [({}, True), *((UNCHANGING[name], False) for name in ("static", "use_cache"))],
+    ids=str,
+)
+def test_a_cache_that_the_host_is_to_make_is_made_by_the_host(
+    lm: LanguageModel, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], *, ours: bool
+) -> None:
+    original, given = batches.generate_batch, []
+
+    def noted(*args: Any, prefix: Any, **named: Any) -> Any:
+        given.append(prefix is not None)
+        return original(*args, prefix=prefix, **named)
+
+    monkeypatch.setattr(batches, "generate_batch", noted)
+    in_batches(lm, **settings)
+    assert given == [ours] * 2
+
+
 @pytest.mark.parametrize("settings", DRAWN.values(), ids=DRAWN)
 def test_what_is_drawn_for_a_prompt_is_drawn_for_it_alone(
     lm: LanguageModel, settings: dict[str, Any]
@@ -181,6 +198,11 @@ def test_every_setting_that_the_host_has_is_served_or_refused_with_a_reason() ->
         ({"generation_config": GenerationConfig(max_new_token=3)}, "generation_config: there is no setting"),
         ({"logits_processor": 3}, "logits_processor must be"),
         ({"stop": 3}, "stop must be"),
+        ({"pad_token_id": 999}, "pad_token_id=999, and the model has 259 tokens"),
+        ({"forced_eos_token_id": [3, 999]}, "forced_eos_token_id=.3, 999., and the model has 259"),
+        ({"eos_token_id": 999}, "eos_token_id=999, and the model has 259"),
+        ({"top_h": 3.0, "do_sample": True}, "refuses these settings: `top_h`"),
+        ({"watermarking_config": 3}, "refuses these settings"),
         ({"seed": 1.5}, "seed must be a whole number"),
         ({"assistant_model": "gpt2"}, "must be a transformers model, found str"),
     ],

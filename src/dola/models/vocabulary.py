@@ -3,13 +3,14 @@ model on the CPU, and on CUDA a device that no longer answers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from torch import nn
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from dola.errors import ModelError
+from dola.errors import ModelError, StrategyError
 
 
 def embedded_tokens(model: PreTrainedModel) -> int:
@@ -33,6 +34,21 @@ def check_tokens(model: PreTrainedModel, rows: Iterable[Sequence[int]]) -> None:
                     f"the text has token {token}, and the model has embeddings for {known} tokens (0 to"
                     f" {known - 1}): the tokenizer is another model's, or tokens were added to it alone"
                 )
+
+
+def check_named_tokens(model: PreTrainedModel, settings: Mapping[str, Any]) -> None:
+    """See that the model has the tokens that settings would have written, and one of those that end a text.
+
+    Raises:
+        StrategyError: it has not.
+    """
+    known = embedded_tokens(model)
+    for name in ("pad_token_id", "forced_eos_token_id", "eos_token_id"):
+        found = settings.get(name)
+        tokens = () if found is None else (found,) if isinstance(found, int) else tuple(found)
+        fits = [0 <= token < known for token in tokens]
+        if tokens and not (any(fits) if name == "eos_token_id" else all(fits)):
+            raise StrategyError(f"{name}={found!r}, and the model has {known} tokens (0 to {known - 1})")
 
 
 def check_vocabulary(model: PreTrainedModel, tokenizer: Tokenizer) -> None:

@@ -34,7 +34,7 @@ from dola.models.parts import input_device
 from dola.models.prefix import Prefix
 from dola.models.randomness import generators_seeded
 from dola.models.turns import turn
-from dola.models.vocabulary import check_tokens
+from dola.models.vocabulary import check_named_tokens, check_tokens
 from dola.strategies import ResolvedStrategy
 
 
@@ -46,8 +46,8 @@ class Generation:
         text: the continuation, without special tokens, cut before the first stop string.
         token_ids: every token that was generated, an end-of-sequence token or a stop string's included.
         scores: of each token, what it was chosen by: the strategy's score (a logit for vanilla) after
-            repetition penalty and other processors, before temperature, top-k and top-p. Under beam search
-            the host's log-probability of that score.
+            repetition penalty and other processors, before temperature, top-k, top-p, their like, and a
+            watermark. Under beam search the host's log-probability of that score.
         premature_layers: the layer that each token was contrasted with; None for vanilla.
         finish_reason: `stop` (end of sequence or a stop string) or `length`.
         raw_text: the text of `token_ids` without special tokens, a stop string and what came with it left in.
@@ -106,9 +106,11 @@ def read_rows(
     Raises:
         DataError: an empty prompt, or one that leaves no room in the model's context.
         ModelError: a token that the model lacks.
+        StrategyError: a setting names such a token, where one is to be written.
     """
     times = 1 if settings.num_beams > 1 else settings.num_return_sequences
     context = capabilities.context
+    check_named_tokens(capabilities.model, settings.host)
     rows = read_prompts(tokenizer, prompts, context=context, room=settings.room, times=times)
     check_tokens(capabilities.model, [row.ids for row in rows])
     return rows
@@ -261,7 +263,7 @@ def _refused() -> Iterator[Begun]:
     begun = Begun()
     try:
         yield begun
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AssertionError) as error:
         if begun.yes:
             raise
         raise StrategyError(f"transformers refuses these settings: {in_one_line(error)}") from error
