@@ -22,7 +22,7 @@ from typing import Any
 
 from defaults import sample
 
-from dola.language_model import depth_of_model
+from dola.loader import depth_of_model
 
 DOLA = ("low", "high")
 SLED = ("sled:all", "sled:low", "sled:high")

@@ -56,20 +56,21 @@ SIGNATURES = {
     "__version__": None,
     "attach": "(model, strategy)",
     "custom_generate": "(model, input_ids, logits_processor, stopping_criteria, generation_config,"
-    " inputs_tensor=None, dola_layers='low', relative_top=0.1, **model_kwargs)",
+    " inputs_tensor=None, *, dola_layers=None, relative_top=None, mature_layer=None, early_exit_norm=None,"
+    " divergence=None, post_softmax=None, filter_value=None, strategy=None, dola_stop_strings=None,"
+    " dola_tokenizer=None, **model_kwargs)",
     "find_strategy": "(name)",
-    "load": "(name, *, dtype=None, device='auto', num_gpus=1, max_gpu_memory=27, trust_remote_code=False,"
-    " progress=_silent)",
+    "load": "(name, *, dtype=None, device='auto', num_gpus=1, max_gpu_memory=27, device_map=None,"
+    " attn_implementation=None, quantization_config=None, adapter=None, tokenizer=None, revision=None,"
+    " token=None, subfolder='', trust_remote_code=False, progress=_silent)",
     "parse_strategy": "(text)",
 }
 
 METHODS = {
-    "generate": "(self, prompts, strategy=Vanilla(mature_layer=None), *, max_new_tokens=64, do_sample=False,"
-    " temperature=1.0, top_p=1.0, top_k=0, num_beams=1, repetition_penalty=1.0, stop=(), seed=None,"
-    " prompt_lookup_num_tokens=None, on_text=None)",
+    "generate": "(self, prompts, strategy=Vanilla(mature_layer=None), *, generation_config=None, stop=None,"
+    " seed=None, on_text=None, streamer=None, logits_processor=None, assistant_model=None, **settings)",
     "iter_generate": "(self, prompts, strategy=Vanilla(mature_layer=None), *, batch_size=None,"
-    " max_new_tokens=64, do_sample=False, temperature=1.0, top_p=1.0, top_k=0, num_beams=1,"
-    " repetition_penalty=1.0, stop=(), seed=None, prompt_lookup_num_tokens=None)",
+    " generation_config=None, stop=None, seed=None, **settings)",
     "trace": "(self, text, strategy, *, top_k=5, prompt_length=0, continuation=())",
     "chat_prompt": "(self, messages)",
     "loglikelihood": "(self, requests, strategies, *, truncate=False, batch_tokens=None)",

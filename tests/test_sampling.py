@@ -14,9 +14,9 @@ from scipy import stats
 from transformers import GenerationConfig, LogitsProcessorList
 
 from dola import DoLa, DoLaStatic, LanguageModel, Strategy, Vanilla
+from dola.hosts.transformers.host_settings import read_settings
 from dola.hosts.transformers.prompts import Prompt
 from dola.hosts.transformers.sampling import RowSampler, gumbel, warpers
-from dola.hosts.transformers.settings import GenerationSettings
 from dola.models.randomness import generators_seeded
 from test_generate_many import tiny
 from tiny_models import VOCAB_SIZE, tiny_model
@@ -29,6 +29,11 @@ WARPED = {
     "temperature": {"temperature": 1.7},
     "top-k": {"top_k": 5},
     "top-p": {"top_p": 0.8},
+    "min-p": {"min_p": 0.1},
+    "typical": {"typical_p": 0.6},
+    "cutoffs": {"epsilon_cutoff": 0.02, "eta_cutoff": 0.1},
+    "top-h": {"top_h": 0.5, "temperature": 1.4},
+    "many": {"temperature": 0.6, "top_k": 20, "top_p": 0.95, "min_p": 0.01, "typical_p": 0.9},
     "all": {"temperature": 0.6, "top_k": 12, "top_p": 0.9},
 }
 
@@ -62,7 +67,7 @@ def test_draws_are_from_the_hosts_own_distribution(settings: dict[str, Any]) -> 
     scores[0, 7] = -torch.inf
     scores[0, 8] = scores.max() - 1e4
     expected = torch.softmax(host_warped(scores, settings), -1)[0].double()
-    wanted = GenerationSettings(do_sample=True, seed=5, **settings)
+    wanted = read_settings({"do_sample": True} | settings, seed=5)
     sampler = RowSampler(wanted, [Prompt(row, row, "", (1,)) for row in range(rows)], start=1)
     ids = (torch.zeros(rows, 1 + place, dtype=torch.long) for place in range(places))
     drawn = torch.cat([sampler(each, scores.expand(rows, -1)).argmax(-1) for each in ids])
@@ -81,7 +86,7 @@ def test_the_warpers_are_the_hosts_in_its_order(settings: dict[str, Any]) -> Non
     scores = 3 * torch.randn(16, VOCAB_SIZE, generator=torch.Generator().manual_seed(1))
     expected = host_warped(scores, settings)
     ids = torch.zeros(16, 1, dtype=torch.long)
-    for warper in warpers(GenerationSettings(do_sample=True, **settings)):
+    for warper in warpers(read_settings({"do_sample": True} | settings)):
         scores = warper(ids, scores)
     assert torch.equal(scores, expected)
 

@@ -23,6 +23,7 @@ from dola.scoring.result import Scored
 from dola.strategies import DoLa, DoLaStatic, Vanilla
 from slow_scoring import STRATEGIES, expected
 from tiny_language_model import tiny_language_model
+from tiny_models import tiny_model
 
 Requests = Sequence[tuple[str, Sequence[str]]]
 
@@ -337,7 +338,7 @@ def merging_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def test_a_seam_that_merges_is_scored_after_the_prompts_count_and_told() -> None:
-    lm = LanguageModel(language_model().model, merging_tokenizer())
+    lm = LanguageModel(tiny_model("llama", vocab_size=8), merging_tokenizer())
     (scored,) = lm.loglikelihood([("ca", ["bdc", "dc"])], STRATEGIES)
     assert scored.prompt_is_prefix == (False, True)
     for row, theirs in zip(scored.by_strategy, expected(lm.model, [3, 5, 4, 3], 2), strict=True):
@@ -345,13 +346,13 @@ def test_a_seam_that_merges_is_scored_after_the_prompts_count_and_told() -> None
 
 
 def test_a_seam_that_merges_the_whole_continuation_leaves_nothing_to_score() -> None:
-    lm = LanguageModel(language_model().model, merging_tokenizer())
+    lm = LanguageModel(tiny_model("llama", vocab_size=8), merging_tokenizer())
     with pytest.raises(DataError, match="no token is left"):
         lm.loglikelihood([("ca", ["b"])], [Vanilla()])
 
 
 def test_a_beginning_of_sequence_is_kept_when_the_text_is_cut() -> None:
-    lm = LanguageModel(language_model().model, merging_tokenizer())
+    lm = LanguageModel(tiny_model("llama", vocab_size=8), merging_tokenizer())
     (cut,) = lm.loglikelihood([("<s>" + "d" * 10 + "c" * 120, ["aa"])], STRATEGIES, truncate=True)
     assert cut.truncated == 5
     ids = [0] + [4] * 5 + [3] * 120 + [1, 1]

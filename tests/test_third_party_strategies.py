@@ -290,7 +290,7 @@ def test_what_resolves_to_something_else_is_told_everywhere(lm: LanguageModel, g
 
 
 def test_what_is_no_strategy_is_told_everywhere(lm: LanguageModel) -> None:
-    for use in everywhere(lm, "high"):
+    for use in everywhere(lm, 7):
         with pytest.raises(StrategyError, match="expected a strategy"):
             use()
 

@@ -43,7 +43,7 @@ _HOME = {
     "rate": "dola.runs.rate",
     "report": "dola.reports.write",
     "tune": "dola.runs.tuning",
-    "load": "dola.language_model",
+    "load": "dola.loader",
     "DataError": "dola.errors",
     "DolaError": "dola.errors",
     "JudgeError": "dola.errors",
@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     from dola.judges.settings import endpoint_settings as endpoint_settings
     from dola.language_model import Generation as Generation
     from dola.language_model import LanguageModel as LanguageModel
-    from dola.language_model import load as load
+    from dola.loader import load as load
     from dola.reports.write import report as report
     from dola.result import Comparison as Comparison
     from dola.result import Result as Result

@@ -1,31 +1,28 @@
 """A model and its tokenizer under one roof: text in; text, scores and reasons out."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Unpack
 
-from transformers import PreTrainedModel
+from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
+from transformers.generation.streamers import BaseStreamer
 
 from dola.hosts.transformers.batches import iter_generate
 from dola.hosts.transformers.chat_template import render_chat
 from dola.hosts.transformers.generation import Generation, generate
-from dola.hosts.transformers.settings import GenerationSettings
+from dola.hosts.transformers.host_settings import HostSettings, read_settings
+from dola.hosts.transformers.participants import Participants
+from dola.hosts.transformers.prompt_forms import Form, read_forms
 from dola.hosts.transformers.stopping import Stop
-from dola.models.loading import find_source, load_depth, load_model
 from dola.models.parts import depth_of
-from dola.models.placement import Placement
-from dola.models.vocabulary import pad_with_known
+from dola.models.vocabulary import check_vocabulary, pad_with_known
 from dola.scoring.loglikelihood import iter_loglikelihood
 from dola.scoring.result import Scored
 from dola.scoring.tokens import Request
 from dola.scoring.trace import Trace, trace_text
 from dola.strategies import OWN, Depth, Depths, Strategy, Vanilla, resolve_strategy
 
-__all__ = ["Generation", "LanguageModel", "Trace", "depth_of_model", "load"]
-
-
-def _silent(line: str) -> None:
-    """Progress that nobody asked for."""
+__all__ = ["Generation", "LanguageModel", "Trace"]
 
 
 class LanguageModel:
@@ -33,7 +30,9 @@ class LanguageModel:
 
     Made by `dola.load`, or from a model and a tokenizer that are loaded already; a tokenizer that has no
     padding token, or one that the model lacks, is given one. A text with a token that the model lacks is
-    refused (ModelError).
+    refused (ModelError), and so is a tokenizer of another vocabulary.
+
+    A strategy may be given by its text form: `"high"`, `"sled:low:rate=2"` (`dola.parse_strategy`).
 
     Several threads may use it, and others made of the same model: they wait for each other's batches. None
     may attach a strategy to the model meanwhile.
@@ -45,33 +44,37 @@ class LanguageModel:
         self.name = name or model.config.name_or_path
         self.depth: Depth = depth_of(model.config)
         self.depths: Depths = {OWN: self.depth}
+        check_vocabulary(model, tokenizer)
         pad_with_known(model, tokenizer)
 
     def generate(
         self,
-        prompts: str | Sequence[str],
-        strategy: Strategy = Vanilla(),  # noqa: B008
+        prompts: Form | Sequence[Form],
+        strategy: Strategy | str = Vanilla(),  # noqa: B008
         *,
-        max_new_tokens: int = 64,
-        do_sample: bool = False,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        top_k: int = 0,
-        num_beams: int = 1,
-        repetition_penalty: float = 1.0,
-        stop: Stop | Sequence[Stop] = (),
+        generation_config: GenerationConfig | None = None,
+        stop: Stop | Sequence[Stop] | None = None,
         seed: int | None = None,
-        prompt_lookup_num_tokens: int | None = None,
         on_text: Callable[[str], None] | None = None,
+        streamer: BaseStreamer | None = None,
+        logits_processor: LogitsProcessor | Sequence[LogitsProcessor] | None = None,
+        assistant_model: PreTrainedModel | None = None,
+        **settings: Unpack[HostSettings],
     ) -> list[Generation]:
         """Continue each prompt; the prompts form one batch, whose rows never influence each other.
 
-        Of models that padding changes (`iter_generate` says which), each length of prompt forms one.
+        Of models that padding changes (`iter_generate` says which), and with settings that look at a row's
+        tokens (`no_repeat_ngram_size`, ...), each length of prompt forms one.
 
-        The names are Hugging Face's. Nothing is taken from the model's own generation defaults but its end
-        of sequence, so that two strategies differ in nothing but the strategy.
+            lm.generate("The capital of France is", "high", max_new_tokens=20, repetition_penalty=1.2)
+            lm.generate([{"role": "user", "content": "Hi"}], do_sample=True, min_p=0.1, seed=7)
 
         Args:
+            prompts: a text, token ids (special tokens included), or a conversation (messages with `role` and
+                `content`, written by the model's chat template); or a list of any of these.
+            generation_config: settings to begin with; `lm.model.generation_config` for the model's own, of
+                which otherwise only the end of sequence is taken, so that two strategies differ in nothing
+                but the strategy.
             stop: strings that end a continuation, or patterns (`re.compile`), for a place that no string says
                 ("Q:" at the start of a line); it is cut before the first of them. What a pattern finds must
                 not change as the text grows, and it may not be streamed.
@@ -79,51 +82,47 @@ class LanguageModel:
                 settings, whatever prompts are beside it (but for rounding, where two tokens come out even);
                 a prompt given twice is drawn twice. With beams a batch is drawn as a whole. No process-wide
                 generator is touched. None: a seed that PyTorch's process-wide generator gives.
-            prompt_lookup_num_tokens: guess this many tokens from the prompt at a time and verify them in one
-                pass; the tokens are those without it, drawn ones too. One prompt only.
             on_text: called with the text as it is generated. One prompt, no beams. It must not use this
                 model, which is in the middle of a batch, nor wait for a thread that does.
+            streamer: the host's, given every token, a stop string's too; its end comes also after an error.
+            logits_processor: of one's own, called at each step with the batch as the host has it (padded on
+                the left), after the settings' and before temperature, top-k and the draw.
+            assistant_model: a smaller one of the same vocabulary that guesses ahead; the tokens are those
+                without it, drawn ones too. One prompt only, as for `prompt_lookup_num_tokens`.
+            settings: any of the host's `GenerationConfig`, by keyword, which count more than
+                `generation_config`: `HostSettings` has those that are served. Unless they are set, 64 new
+                tokens, each the most probable.
+
+        Returns:
+            A continuation of each prompt; with `num_return_sequences` so many of the first, then of the next.
 
         Raises:
-            DataError: an empty prompt, or one that leaves no room in the model's context.
+            DataError: no prompt, an empty one, or one that leaves no room in the model's context.
             LayerError: a layer that the model lacks.
             ModelError: a strategy is attached to the model already, or `on_text` calls this.
             NumericsError: NaN or infinity where the model or its head is read.
-            StrategyError: settings that do not go together.
+            StrategyError: no such strategy, no such setting, one that is not served, or settings that do not
+                go together.
         """
-        settings = GenerationSettings(
-            max_new_tokens=max_new_tokens,
-            do_sample=do_sample,
-            temperature=temperature,
-            top_p=top_p,
-            top_k=top_k,
-            num_beams=num_beams,
-            repetition_penalty=repetition_penalty,
-            stop=(stop,) if isinstance(stop, str | re.Pattern) else tuple(stop),
-            seed=seed,
-            prompt_lookup_num_tokens=prompt_lookup_num_tokens,
+        others = Participants.of(
+            logits_processor, streamer=streamer, on_text=on_text, assistant=assistant_model
         )
-        rows = [prompts] if isinstance(prompts, str) else list(prompts)
-        return generate(
-            self.model, self.tokenizer, rows, resolve_strategy(strategy, self.depths), settings, on_text
-        )
+        with others.heard_out():
+            asked = read_settings(settings, generation_config, stop=stop, seed=seed)
+            resolved = resolve_strategy(strategy, self.depths)
+            rows = read_forms(prompts, self.chat_prompt)
+            return generate(self.model, self.tokenizer, rows, resolved, asked, others)
 
     def iter_generate(
         self,
-        prompts: Sequence[str],
-        strategy: Strategy = Vanilla(),  # noqa: B008
+        prompts: Form | Sequence[Form],
+        strategy: Strategy | str = Vanilla(),  # noqa: B008
         *,
         batch_size: int | None = None,
-        max_new_tokens: int = 64,
-        do_sample: bool = False,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        top_k: int = 0,
-        num_beams: int = 1,
-        repetition_penalty: float = 1.0,
-        stop: Stop | Sequence[Stop] = (),
+        generation_config: GenerationConfig | None = None,
+        stop: Stop | Sequence[Stop] | None = None,
         seed: int | None = None,
-        prompt_lookup_num_tokens: int | None = None,
+        **settings: Unpack[HostSettings],
     ) -> Iterator[tuple[int, Generation]]:
         """Continue many prompts in batches: each prompt's index and continuation, as its batch is done.
 
@@ -139,36 +138,28 @@ class LanguageModel:
             batch_size: prompts in one batch; None: 8 on a CPU, 32 on CUDA. Halved when memory runs out.
             seed: as in `generate`, and the same texts, whatever the batch size and the order. A prompt given
                 several times is drawn several times, the first of them what it is drawn alone.
-            prompt_lookup_num_tokens: as in `generate`; prompts are then continued one by one.
+            settings: as in `generate`. With `num_return_sequences` each prompt's index comes so often; with
+                `prompt_lookup_num_tokens` prompts are continued one by one.
 
-        The other settings are those of `generate`.
+        The others are those of `generate`.
 
         Raises:
-            DataError: an empty prompt, or one that leaves no room in the model's context.
+            DataError: no prompt, an empty one, or one that leaves no room in the model's context.
             LayerError: a layer that the model lacks.
             ModelError: a strategy is attached to the model already.
             NumericsError: NaN or infinity where the model or its head is read.
-            StrategyError: settings that do not go together.
+            StrategyError: no such strategy, no such setting, one that is not served, or settings that do not
+                go together.
         """
-        settings = GenerationSettings(
-            max_new_tokens=max_new_tokens,
-            do_sample=do_sample,
-            temperature=temperature,
-            top_p=top_p,
-            top_k=top_k,
-            num_beams=num_beams,
-            repetition_penalty=repetition_penalty,
-            stop=(stop,) if isinstance(stop, str | re.Pattern) else tuple(stop),
-            seed=seed,
-            prompt_lookup_num_tokens=prompt_lookup_num_tokens,
-        )
+        asked = read_settings(settings, generation_config, stop=stop, seed=seed)
         resolved = resolve_strategy(strategy, self.depths)
-        return iter_generate(self.model, self.tokenizer, list(prompts), resolved, settings, batch_size)
+        rows = read_forms(prompts, self.chat_prompt)
+        return iter_generate(self.model, self.tokenizer, rows, resolved, asked, batch_size)
 
     def trace(
         self,
         text: str,
-        strategy: Strategy,
+        strategy: Strategy | str,
         *,
         top_k: int = 5,
         prompt_length: int = 0,
@@ -195,14 +186,14 @@ class LanguageModel:
     def loglikelihood(
         self,
         requests: Sequence[Request],
-        strategies: Sequence[Strategy],
+        strategies: Strategy | str | Sequence[Strategy | str],
         *,
         truncate: bool = False,
         batch_tokens: int | None = None,
     ) -> list[Scored]:
         """Score every continuation of every prompt with every strategy, all from the same forward passes.
 
-            lm.loglikelihood([("The capital of France is", [" Paris.", " Rome."])], [Vanilla(), DoLa("high")])
+            lm.loglikelihood([("The capital of France is", [" Paris.", " Rome."])], ["-1", DoLa("high")])
 
         What texts begin with in common is read once. Scores depend neither on the order of the requests, nor
         on what is scored beside them, nor on `batch_tokens`, but for rounding (1e-4 in float32).
@@ -226,7 +217,7 @@ class LanguageModel:
     def iter_loglikelihood(
         self,
         requests: Sequence[Request],
-        strategies: Sequence[Strategy],
+        strategies: Strategy | str | Sequence[Strategy | str],
         *,
         truncate: bool = False,
         batch_tokens: int | None = None,
@@ -239,7 +230,7 @@ class LanguageModel:
             self.model, self.tokenizer, requests, strategies, truncate=truncate, batch_tokens=batch_tokens
         )
 
-    def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def chat_prompt(self, messages: Sequence[Mapping[str, Any]]) -> str:
         """A conversation as the text that the model was tuned to continue, by its own chat template.
 
         Raises:
@@ -251,41 +242,3 @@ class LanguageModel:
         ids = self.tokenizer(text)["input_ids"]
         doubled = bos and len(ids) > 1 and ids[0] == ids[1] == self.tokenizer.bos_token_id
         return text.removeprefix(str(bos)) if doubled else text
-
-
-def load(
-    name: str,
-    *,
-    dtype: str | None = None,
-    device: str = "auto",
-    num_gpus: int | str = 1,
-    max_gpu_memory: int = 27,
-    trust_remote_code: bool = False,
-    progress: Callable[[str], None] = _silent,
-) -> LanguageModel:
-    """Load a model: an alias (`smollm2`), a hub id, a local folder, or a .gguf file.
-
-    Args:
-        dtype: `float32`, `bfloat16`, `float16` or `auto` (as saved); None: float32 on the CPU, elsewhere as
-            saved (bfloat16 that the device lacks: float32).
-        device: `auto` (CUDA, else mps, where there is one), `cpu`, `cuda`, `cuda:1`, `mps`.
-        num_gpus: 1, more, or `auto`: as the released `--num-gpus`.
-        max_gpu_memory: GiB a GPU may be filled with when there are several; the released `--max_gpu_memory`.
-        trust_remote_code: run code that comes with the model.
-        progress: is told what takes time (a download, the first unpacking), and the dtype that was taken.
-
-    Raises:
-        ModelError: not found, not reachable, not a decoder-only language model, or no such device.
-    """
-    placement = Placement(device=device, dtype=dtype, num_gpus=num_gpus, max_gpu_memory=max_gpu_memory)
-    source = find_source(name, progress=progress)
-    load_depth(source, trust_remote_code=trust_remote_code)
-    model, tokenizer = load_model(source, placement, trust_remote_code=trust_remote_code, progress=progress)
-    return LanguageModel(model, tokenizer, name)
-
-
-def depth_of_model(
-    name: str, *, trust_remote_code: bool = False, progress: Callable[[str], None] = _silent
-) -> Depth:
-    """How deep a model is, from its configuration alone (an alias is fetched first)."""
-    return load_depth(find_source(name, progress=progress), trust_remote_code=trust_remote_code)

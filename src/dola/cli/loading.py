@@ -32,7 +32,7 @@ def load_for(
     placement = options.placement
     quiet_host()
     # The slow imports come here, after everything that can be refused without them.
-    from dola.language_model import depth_of_model, load
+    from dola.loader import depth_of_model, load
     from dola.strategies import OWN, resolve_all
 
     placement.load_arguments_here()

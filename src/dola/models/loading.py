@@ -1,7 +1,7 @@
-"""From a name to a model: an alias, a hub id, a local folder, or a GGUF file."""
+"""From where a model is to the model and its tokenizer, whole and in evaluation mode."""
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,79 +13,23 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Pretra
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from dola.errors import DolaError, ModelError, in_one_line
-from dola.models.aliases import ALIASES, resolve_alias
-from dola.models.described import check_described
+from dola.models.aliases import ALIASES
 from dola.models.filled import check_filled, unfit
 from dola.models.parts import depth_of
 from dola.models.placement import Placement
 from dola.models.promised import check_counts, no_larger_than
 from dola.models.saved import Saved, read_saved
-from dola.models.unpacked import unpacked_folder
+from dola.models.source import ModelSource as ModelSource
+from dola.models.source import Progress
+from dola.models.source import find_source as find_source
 from dola.models.vocabulary import check_ends
 from dola.strategies import Depth
 
-Progress = Callable[[str], None]
 Config = Any  # a transformers configuration: its attributes differ by architecture
 
 
 def _silent(line: str) -> None:
     """Progress that nobody asked for."""
-
-
-@dataclass(frozen=True)
-class ModelSource:
-    """Where `from_pretrained` finds a model: a folder or hub id, and the GGUF file in it if it is one."""
-
-    name: str
-    location: str
-    gguf_file: str | None = None
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The source as `from_pretrained` takes it."""
-        gguf = {} if self.gguf_file is None else {"gguf_file": self.gguf_file}
-        return {"pretrained_model_name_or_path": self.location, **gguf}
-
-
-def find_source(name: str, *, progress: Progress) -> ModelSource:
-    """What `name` stands for; an alias is fetched first.
-
-    Raises:
-        ModelError: a path that is not there, or not a model.
-    """
-    weights = resolve_alias(name)
-    if weights is not None:
-        return ModelSource(name, str(unpacked_folder(weights, progress=progress)))
-    try:
-        path = Path(name).expanduser()
-        path.stat()
-    except FileNotFoundError:
-        pass  # a hub id
-    except (OSError, RuntimeError) as error:  # a name too long, no right to look, no such user's home
-        raise ModelError(f"no such model file or folder: {name} ({error})") from error
-    if path.is_file():
-        if path.suffix != ".gguf":
-            raise ModelError(
-                f"{name} is a file but not a .gguf file: expected a model folder or a .gguf file"
-            )
-        return ModelSource(name, str(path.parent), path.name)
-    if path.is_dir():
-        _check_folder(name, path)
-        return ModelSource(name, str(path))
-    if name.endswith(".gguf") or name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise ModelError(f"no such model file or folder: {name}")
-    return ModelSource(name, name)
-
-
-def _check_folder(name: str, path: Path) -> None:
-    if (path / "adapter_config.json").exists():
-        raise ModelError(
-            f"{name} holds an adapter (adapter_config.json), which the host would put on another model:"
-            " merge the two and save that (peft's merge_and_unload), or attach DoLa to the model with both"
-        )
-    check_described(path)
-    if not (path / "config.json").is_file():
-        raise ModelError(f"{name} has no config.json: expected a folder saved by save_pretrained")
 
 
 def _config_of(source: ModelSource, *, trust_remote_code: bool) -> Config:
@@ -94,7 +38,7 @@ def _config_of(source: ModelSource, *, trust_remote_code: bool) -> Config:
         if source.gguf_file is not None:
             file = (Path(source.location) / source.gguf_file).stat()
             return _gguf_config(source, file.st_size, file.st_mtime_ns)
-        settings, _ = PretrainedConfig.get_config_dict(source.location)
+        settings, _ = PretrainedConfig.get_config_dict(source.location, **source.hub.arguments)
         check_counts(settings, source.name)
         return AutoConfig.from_pretrained(**source.arguments, trust_remote_code=trust_remote_code)
 
@@ -107,6 +51,8 @@ def _gguf_config(source: ModelSource, _size: int, _changed: int) -> Config:
 def _saved_of(source: ModelSource, *, trust_remote_code: bool) -> Saved | None:
     """What the weights' files say that they hold; None of a hub id that is not fetched yet."""
     config = _config_of(source, trust_remote_code=trust_remote_code)
+    if source.hub.revision is not None or source.hub.subfolder:  # other files than the cache has by that name
+        return None
     with _failures_explained(source):
         named = getattr(config, "transformers_weights", None)
         saved = read_saved(source.location, source.gguf_file, named=named)
@@ -147,16 +93,39 @@ def dtype_here(
     return str(placement.load_arguments_here(saved_as)["dtype"])
 
 
+@dataclass(frozen=True)
+class HostOptions:
+    """What else the host's `from_pretrained` takes: how to attend, how to quantise, where each part goes.
+
+    Attributes:
+        device_map: in place of what `Placement` says of devices.
+    """
+
+    attn_implementation: str | None = None
+    quantization_config: Any = None
+    device_map: Any = None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Those that are set."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
 def load_model(
     source: ModelSource,
     placement: Placement,
     *,
     trust_remote_code: bool = False,
+    options: HostOptions = HostOptions(),
+    tokenizer: Tokenizer | None = None,
     progress: Progress = _silent,
 ) -> tuple[PreTrainedModel, Tokenizer]:
     """The model, in evaluation mode and where `placement` puts it, and its tokenizer.
 
     `progress` is told the dtype and the device that were taken, and what of the weights is not used.
+
+    Args:
+        tokenizer: in place of the one that comes with the model.
 
     Raises:
         ModelError: not found, not reachable, not a causal language model, or not whole: weights that are
@@ -164,13 +133,16 @@ def load_model(
     """
     saved_as = saved_dtype(source, trust_remote_code=trust_remote_code)
     placed = placement.load_arguments_here(saved_as)
+    if options.device_map is not None:
+        placed = {"dtype": placed["dtype"]}
     saved = _saved_of(source, trust_remote_code=trust_remote_code)
     arguments = source.arguments | {"trust_remote_code": trust_remote_code}
-    with _failures_explained(source, "the tokenizer of "):
-        tokenizer = AutoTokenizer.from_pretrained(**arguments)
+    if tokenizer is None:
+        with _failures_explained(source, "the tokenizer of "):
+            tokenizer = AutoTokenizer.from_pretrained(**arguments)
     with _failures_explained(source), no_larger_than(saved, source.name), unfit(source.name):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            **arguments, **placed, output_loading_info=True, ignore_mismatched_sizes=True
+            **arguments, **placed, **options.arguments, output_loading_info=True, ignore_mismatched_sizes=True
         )
     model: PreTrainedModel = loaded[0]
     report: Mapping[str, Any] = loaded[1]

@@ -3,13 +3,14 @@ model on the CPU, and on CUDA a device that no longer answers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from torch import nn
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from dola.errors import ModelError
+from dola.errors import ModelError, StrategyError
 
 
 def embedded_tokens(model: PreTrainedModel) -> int:
@@ -33,6 +34,38 @@ def check_tokens(model: PreTrainedModel, rows: Iterable[Sequence[int]]) -> None:
                     f"the text has token {token}, and the model has embeddings for {known} tokens (0 to"
                     f" {known - 1}): the tokenizer is another model's, or tokens were added to it alone"
                 )
+
+
+def check_named_tokens(model: PreTrainedModel, settings: Mapping[str, Any]) -> None:
+    """See that the model has the tokens that settings would have written, and one of those that end a text.
+
+    Raises:
+        StrategyError: it has not.
+    """
+    known = embedded_tokens(model)
+    for name in ("pad_token_id", "forced_eos_token_id", "eos_token_id"):
+        found = settings.get(name)
+        tokens = () if found is None else (found,) if isinstance(found, int) else tuple(found)
+        fits = [0 <= token < known for token in tokens]
+        if tokens and not (any(fits) if name == "eos_token_id" else all(fits)):
+            raise StrategyError(f"{name}={found!r}, and the model has {known} tokens (0 to {known - 1})")
+
+
+def check_vocabulary(model: PreTrainedModel, tokenizer: Tokenizer) -> None:
+    """See that the tokenizer's vocabulary may be the model's: much larger or smaller, it is another's.
+
+    Models have some more embeddings than tokens, so that their number divides well, and some have fewer than
+    their tokenizer has tokens, which then are in no text.
+
+    Raises:
+        ModelError: one is half as large again as the other.
+    """
+    known, tokens = embedded_tokens(model), len(tokenizer)
+    if not 2 * known <= 3 * tokens <= 4.5 * known:
+        raise ModelError(
+            f"the tokenizer has {tokens} tokens, and the model embeddings for {known}: expected the model's"
+            " own tokenizer (AutoTokenizer.from_pretrained of the same name)"
+        )
 
 
 def pad_with_known(model: PreTrainedModel, tokenizer: Tokenizer) -> None:

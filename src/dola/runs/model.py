@@ -52,7 +52,7 @@ class NamedModel:
     tell: Tell
 
     def depth(self) -> Depth:
-        from dola.language_model import depth_of_model
+        from dola.loader import depth_of_model
 
         self.placement.load_arguments_here()  # that the device is there is the cheapest to see
         return depth_of_model(self.name, trust_remote_code=self.trust_remote_code, progress=self.tell)
@@ -75,7 +75,7 @@ class NamedModel:
         """
         quiet_host()
         # The slow imports come here, after everything that can be refused without them.
-        from dola.language_model import load
+        from dola.loader import load
         from dola.strategies import OWN, resolve_all
 
         resolve_all(strategies, {OWN: self.depth()})

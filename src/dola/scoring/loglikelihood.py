@@ -16,7 +16,7 @@ from dola.models.turns import turn
 from dola.models.vocabulary import check_tokens
 from dola.scoring.queries import Answers, QueryHeads
 from dola.scoring.result import LogLikelihood, Scored
-from dola.scoring.tokens import Request, TokenRequest, tokenize_requests
+from dola.scoring.tokens import Request, TokenRequest, check_requests, tokenize_requests
 from dola.scoring.trie import TokenTrie
 from dola.scoring.walk import walk_for
 from dola.strategies import OWN, ResolvedStrategy, Strategy, resolve_all
@@ -29,14 +29,16 @@ def iter_loglikelihood(
     model: PreTrainedModel,
     tokenizer: Tokenizer,
     requests: Sequence[Request],
-    strategies: Sequence[Strategy],
+    strategies: Strategy | str | Sequence[Strategy | str],
     *,
     truncate: bool,
     batch_tokens: int | None,
 ) -> Iterator[tuple[int, Scored]]:
     """See `LanguageModel.iter_loglikelihood`. What can be refused is refused before the first pass."""
     parts = take_apart(model)
-    resolved = resolve_all(strategies, {OWN: parts.depth})
+    resolved = resolve_all(
+        [strategies] if isinstance(strategies, Strategy | str) else strategies, {OWN: parts.depth}
+    )
     if not resolved:
         raise StrategyError("no strategy given: expected at least one to score with")
     device = model.device.type
@@ -44,6 +46,7 @@ def iter_loglikelihood(
     if size < 1:
         raise StrategyError(f"batch_tokens must be at least 1, found {size}")
     capabilities = Capabilities(model, parts)
+    check_requests(requests)
     with turn(model):
         capabilities.ensure_pictured()
         tokens = tokenize_requests(tokenizer, requests, context=capabilities.context, truncate=truncate)

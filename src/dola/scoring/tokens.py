@@ -3,7 +3,7 @@
 from __future__ import annotations  # array is generic to type checkers alone
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase as Tokenizer
@@ -63,6 +63,29 @@ def tokenize_requests(
             )
         )
     return made
+
+
+def check_requests(requests: object) -> None:
+    """See that these are prompts with lists of continuations: of a string each letter would be one.
+
+    Raises:
+        DataError: they are not.
+    """
+    expected = "expected (prompt, [continuation, ...]), both texts"
+    if isinstance(requests, str | Mapping) or not isinstance(requests, Sequence):
+        raise DataError(f"requests: expected a list of (prompt, [continuation, ...]), found {requests!r:.80}")
+    for number, request in enumerate(requests, start=1):
+        if not isinstance(request, list | tuple) or len(request) != 2 or not isinstance(request[0], str):
+            raise DataError(f"request {number}: {expected}, found {request!r:.80}")
+        continuations = request[1]
+        if isinstance(continuations, str | Mapping) or not isinstance(continuations, Sequence):
+            raise DataError(
+                f"request {number}: its continuations are {continuations!r:.80}: {expected}; one alone is a"
+                " list of one"
+            )
+        for place, each in enumerate(continuations, start=1):
+            if not isinstance(each, str):
+                raise DataError(f"request {number}, continuation {place}: {expected}, found {each!r:.80}")
 
 
 def _encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[array[int]]:

@@ -76,7 +76,7 @@ def trace_text(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     text: str,
-    strategy: Strategy,
+    strategy: Strategy | str,
     *,
     top_k: int,
     prompt_length: int,

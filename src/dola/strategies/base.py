@@ -157,8 +157,8 @@ class Strategy(ABC):
         return strategy_text(self)
 
 
-def resolve_all(strategies: Iterable[Strategy], depths: Depths) -> list[ResolvedStrategy]:
-    """Each strategy as it contrasts in a model of this depth.
+def resolve_all(strategies: Iterable[Strategy | str], depths: Depths) -> list[ResolvedStrategy]:
+    """Each strategy, or what its text form names, as it contrasts in a model of this depth.
 
     Raises:
         LayerError: a layer that the model lacks.
@@ -167,12 +167,14 @@ def resolve_all(strategies: Iterable[Strategy], depths: Depths) -> list[Resolved
     return [resolve_strategy(strategy, depths) for strategy in strategies]
 
 
-def resolve_strategy(strategy: Strategy, depths: Depths) -> ResolvedStrategy:
+def resolve_strategy(strategy: Strategy | str, depths: Depths) -> ResolvedStrategy:
     """The strategy as it contrasts in a model of this depth; see `resolve_all`."""
+    if isinstance(strategy, str):
+        from dola.strategies.parse import parse_strategy
+
+        strategy = parse_strategy(strategy)
     if not isinstance(strategy, Strategy):
-        raise StrategyError(
-            f"expected a strategy, as in dola.DoLa('high') or dola.parse_strategy('high'), found {strategy!r}"
-        )
+        raise StrategyError(f"expected a strategy, as in dola.DoLa('high') or 'high', found {strategy!r}")
     resolved = strategy.resolve(depths)
     if not isinstance(resolved, ResolvedStrategy):
         raise StrategyError(

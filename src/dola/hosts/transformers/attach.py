@@ -57,7 +57,7 @@ class Attachment:
             have its strategy.
     """
 
-    def __init__(self, model: PreTrainedModel, strategies: Sequence[Strategy]) -> None:
+    def __init__(self, model: PreTrainedModel, strategies: Sequence[Strategy | str]) -> None:
         parts = take_apart(model)
         if attached(model) is not None:
             raise ModelError(f"{type(model).__name__} has a strategy attached already: detach that one first")
@@ -171,7 +171,7 @@ def _check_index(which: Tensor, count: int) -> None:
     )
 
 
-def attach(model: nn.Module, strategy: Strategy | Sequence[Strategy]) -> Attachment:
+def attach(model: nn.Module, strategy: Strategy | str | Sequence[Strategy | str]) -> Attachment:
     """Give a loaded model a contrastive head, in place.
 
         with dola.attach(model, dola.DoLa("high")):
@@ -195,11 +195,13 @@ def attach(model: nn.Module, strategy: Strategy | Sequence[Strategy]) -> Attachm
 
     Args:
         model: a transformers model, or what PEFT, torch.compile or a parallel wrapper has made of one.
+        strategy: or its text form (`"high"`, `"sled:low"`), or one of either for each row.
 
     Raises:
         ModelError: not a decoder-only language model with a head, one already attached, or an unlisted
             architecture whose logits are not reproduced; or the call comes from within a batch of it.
         LayerError: a layer that the model lacks.
+        StrategyError: no such strategy; of a misspelt one the nearest is said.
     """
     several = isinstance(strategy, Sequence) and not isinstance(strategy, str)
     strategies: Any = strategy if several else [strategy]  # each of which is checked

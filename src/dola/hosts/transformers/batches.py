@@ -7,15 +7,21 @@ from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from dola.errors import StrategyError
-from dola.hosts.transformers.generation import Generation, generate_batch, refuse_attached
-from dola.hosts.transformers.prompts import Prompt, common_prefix, of_one_length, read_prompts
+from dola.hosts.transformers.generation import (
+    Generation,
+    generate_batch,
+    read_rows,
+    refuse_attached,
+    share_batches,
+)
+from dola.hosts.transformers.prompt_forms import Given
+from dola.hosts.transformers.prompts import Prompt, common_prefix, of_one_length
 from dola.hosts.transformers.sampling import seeded
 from dola.hosts.transformers.settings import GenerationSettings
 from dola.models.budget import Budget
 from dola.models.capabilities import Capabilities
 from dola.models.prefix import Prefix
 from dola.models.turns import turn
-from dola.models.vocabulary import check_tokens
 from dola.strategies import ResolvedStrategy
 
 # Prompts in one batch, where the caller does not say.
@@ -42,7 +48,7 @@ class _Call:
 def iter_generate(
     model: PreTrainedModel,
     tokenizer: Tokenizer,
-    prompts: Sequence[str],
+    prompts: Sequence[Given],
     strategy: ResolvedStrategy,
     settings: GenerationSettings,
     batch_size: int | None,
@@ -51,22 +57,21 @@ def iter_generate(
     size = _BATCH_SIZE.get(model.device.type, 8) if batch_size is None else batch_size
     if size < 1:
         raise StrategyError(f"batch_size must be at least 1, found {size}")
-    if settings.prompt_lookup_num_tokens is not None:
+    if settings.prompt_lookup_num_tokens is not None:  # which goes one by one
         if settings.num_beams > 1:
             raise StrategyError("prompt lookup takes no beams")
         size = 1
     capabilities = Capabilities.of(model)
     with turn(model):
         refuse_attached(model)
-        rows = read_prompts(tokenizer, prompts, context=capabilities.context, room=settings.max_new_tokens)
-    check_tokens(model, [row.ids for row in rows])
+        rows = read_rows(capabilities, tokenizer, prompts, settings)
     return _batches(_Call(capabilities, tokenizer, strategy, seeded(settings)), rows, Budget(size))
 
 
 def _batches(call: _Call, prompts: Sequence[Prompt], budget: Budget) -> Iterator[tuple[int, Generation]]:
     """As many rows at a time as the budget allows: of one length where the model cannot be padded exactly."""
     groups = list(of_one_length(prompts))
-    if call.capabilities.pads:
+    if share_batches(call.capabilities, call.settings):
         groups = [[row for group in groups for row in group]]
     prefix = _read_prefix(call, prompts)
     for left in groups:
@@ -80,13 +85,13 @@ def _batches(call: _Call, prompts: Sequence[Prompt], budget: Budget) -> Iterator
                 budget.shrink(error, len(rows))
                 continue
             left = left[len(rows) :]
-            for row, generation in zip(rows, done, strict=True):
-                yield row.index, generation
+            yield from done
 
 
 def _read_prefix(call: _Call, prompts: Sequence[Prompt]) -> Prefix | None:
     """What all prompts begin with, in the cache, where that is exact and worth it."""
-    if len(prompts) < 2 or call.settings.prompt_lookup_num_tokens is not None:
+    settings = call.settings
+    if len(prompts) < 2 or settings.prompt_lookup_num_tokens is not None or settings.starts_from_nothing:
         return None
     parts = call.capabilities.parts
     if parts is None or not call.capabilities.shares_prefixes_of_rows:

@@ -1,20 +1,29 @@
 """Prompts in, continuations out: one call of the host's own `generate`, with what it does recorded."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel, StoppingCriteria
 from transformers import PreTrainedTokenizerBase as Tokenizer
+from transformers.generation.streamers import BaseStreamer
 
-from dola.errors import ModelError, StrategyError
+from dola.errors import ModelError, StrategyError, in_one_line
 from dola.hosts.transformers.attach import Attachment, attached
+from dola.hosts.transformers.participants import Participants
 from dola.hosts.transformers.penalty import RowPenalty
+from dola.hosts.transformers.prompt_forms import Given
 from dola.hosts.transformers.prompts import Prompt, left_padded, of_one_length, read_prompts
-from dola.hosts.transformers.recording import ChosenTokens, StepRecord, StepScores
+from dola.hosts.transformers.recording import (
+    Begun,
+    ChosenTokens,
+    StepRecord,
+    StepScores,
+    per_token,
+    scores_per_token,
+)
 from dola.hosts.transformers.sampling import RowSampler, seed_of, seeded
 from dola.hosts.transformers.settings import GenerationSettings
 from dola.hosts.transformers.stopping import Stop, StopStrings, cut_at_stop
@@ -25,7 +34,7 @@ from dola.models.parts import input_device
 from dola.models.prefix import Prefix
 from dola.models.randomness import generators_seeded
 from dola.models.turns import turn
-from dola.models.vocabulary import check_tokens
+from dola.models.vocabulary import check_named_tokens, check_tokens
 from dola.strategies import ResolvedStrategy
 
 
@@ -37,8 +46,8 @@ class Generation:
         text: the continuation, without special tokens, cut before the first stop string.
         token_ids: every token that was generated, an end-of-sequence token or a stop string's included.
         scores: of each token, what it was chosen by: the strategy's score (a logit for vanilla) after
-            repetition penalty and other processors, before temperature, top-k and top-p. Under beam search
-            the host's log-probability of that score.
+            repetition penalty and other processors, before temperature, top-k, top-p, their like, and a
+            watermark. Under beam search the host's log-probability of that score.
         premature_layers: the layer that each token was contrasted with; None for vanilla.
         finish_reason: `stop` (end of sequence or a stop string) or `length`.
         raw_text: the text of `token_ids` without special tokens, a stop string and what came with it left in.
@@ -61,10 +70,10 @@ class Generation:
 def generate(
     model: PreTrainedModel,
     tokenizer: Tokenizer,
-    prompts: Sequence[str],
+    prompts: Sequence[Given],
     strategy: ResolvedStrategy,
     settings: GenerationSettings,
-    on_text: Callable[[str], None] | None = None,
+    others: Participants = Participants(),  # noqa: B008
 ) -> list[Generation]:
     """Continue each prompt; see `LanguageModel.generate`. The strategy is resolved for the model.
 
@@ -75,25 +84,41 @@ def generate(
     """
     if not prompts:
         return []
-    alone = len(prompts) == 1 and settings.num_beams == 1
-    if on_text is not None and not alone:
-        raise StrategyError("text can be streamed for one prompt at a time, and without beams")
-    if on_text is not None and not all(isinstance(each, str) for each in settings.stop):
-        raise StrategyError("a text that is streamed can be stopped at strings, not at patterns")
-    if settings.prompt_lookup_num_tokens is not None and not alone:
-        raise StrategyError("prompt lookup takes one prompt at a time, and no beams")
+    others.check(model, settings, len(prompts) * settings.num_return_sequences)
     capabilities = Capabilities.of(model)
     with turn(model):
         refuse_attached(model)
-        rows = read_prompts(tokenizer, prompts, context=capabilities.context, room=settings.max_new_tokens)
-    check_tokens(model, [row.ids for row in rows])
+        rows = read_rows(capabilities, tokenizer, prompts, settings)
     settings = seeded(settings)
-    together = len({len(row.ids) for row in rows}) == 1 or capabilities.pads
-    done: dict[int, Generation] = {}
+    together = len({len(row.ids) for row in rows}) == 1 or share_batches(capabilities, settings)
+    others.check_batch(rows, together=together)
+    done: list[tuple[int, Generation]] = []
     for batch in [rows] if together else of_one_length(rows):
-        found = generate_batch(model, tokenizer, batch, strategy, settings, on_text=on_text)
-        done.update((row.index, each) for row, each in zip(batch, found, strict=True))
-    return [done[row.index] for row in rows]
+        done += generate_batch(model, tokenizer, batch, strategy, settings, others=others)
+    return [generation for _, generation in sorted(done, key=lambda each: each[0])]
+
+
+def read_rows(
+    capabilities: Capabilities, tokenizer: Tokenizer, prompts: Sequence[Given], settings: GenerationSettings
+) -> list[Prompt]:
+    """The rows of a call: each prompt as often as it is drawn for itself (beams share one).
+
+    Raises:
+        DataError: an empty prompt, or one that leaves no room in the model's context.
+        ModelError: a token that the model lacks.
+        StrategyError: a setting names such a token, where one is to be written.
+    """
+    times = 1 if settings.num_beams > 1 else settings.num_return_sequences
+    context = capabilities.context
+    check_named_tokens(capabilities.model, settings.host)
+    rows = read_prompts(tokenizer, prompts, context=context, room=settings.room, times=times)
+    check_tokens(capabilities.model, [row.ids for row in rows])
+    return rows
+
+
+def share_batches(capabilities: Capabilities, settings: GenerationSettings) -> bool:
+    """Whether rows of different lengths are in one batch what they are alone."""
+    return capabilities.pads and not settings.reads_rows
 
 
 def refuse_attached(model: PreTrainedModel) -> None:
@@ -110,8 +135,8 @@ def generate_batch(
     settings: GenerationSettings,
     *,
     prefix: Prefix | None = None,
-    on_text: Callable[[str], None] | None = None,
-) -> list[Generation]:
+    others: Participants = Participants(),  # noqa: B008
+) -> list[tuple[int, Generation]]:
     """Continue the rows of one batch, in their order, while no other thread uses the model.
 
     Args:
@@ -119,99 +144,129 @@ def generate_batch(
         settings: with a seed where something is drawn (`seeded`).
         prefix: what all rows begin with, read already; at least one token of each row must come after it.
 
+    Returns:
+        Each row's index and continuation; of beams each row's best first.
+
     Raises:
         ModelError: a strategy is attached to the model already, or this is called from within a batch of it.
+        StrategyError: the host refuses the settings.
     """
     with turn(model):
         refuse_attached(model)
-        return _generate_batch(model, tokenizer, rows, strategy, settings, prefix, on_text)
+        return _generate_batch(_Batch(model, tokenizer, rows, settings, others), strategy, prefix)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What a batch is, and who takes part in it."""
+
+    model: PreTrainedModel
+    tokenizer: Tokenizer
+    rows: Sequence[Prompt]
+    settings: GenerationSettings
+    others: Participants
+
+    def streamer(self) -> BaseStreamer | None:
+        if self.others.on_text is None:
+            return self.others.streamer
+        words = [each for each in self.settings.stop if isinstance(each, str)]
+        return CallbackStreamer(self.tokenizer, self.others.on_text, words)
 
 
 def _generate_batch(
-    model: PreTrainedModel,
-    tokenizer: Tokenizer,
-    rows: Sequence[Prompt],
-    strategy: ResolvedStrategy,
-    settings: GenerationSettings,
-    prefix: Prefix | None,
-    on_text: Callable[[str], None] | None,
-) -> list[Generation]:
-    inputs: dict[str, Any] = dict(left_padded(rows, int(tokenizer.pad_token_id), input_device(model)))
+    batch: _Batch, strategy: ResolvedStrategy, prefix: Prefix | None
+) -> list[tuple[int, Generation]]:
+    model, tokenizer, rows, settings = batch.model, batch.tokenizer, batch.rows, batch.settings
+    inputs: dict[str, Any] = dict(left_padded(rows, settings.padding(tokenizer), input_device(model)))
     start = inputs["input_ids"].shape[1]
     if prefix is not None:
         padding = [start - len(row.ids) for row in rows for _ in range(settings.num_beams)]
         inputs["past_key_values"] = prefix.under_padding(model, padding)
-    words = [each for each in settings.stop if isinstance(each, str)]
-    streamer = None if on_text is None else CallbackStreamer(tokenizer, on_text, words)
     with nullcontext() if strategy.plain else Attachment(model, [strategy.strategy]) as attachment:
-        output, record = _run_host(model, tokenizer, rows, inputs, settings, streamer, attachment)
+        output, record = _run_host(batch, inputs, attachment)
     del inputs  # with the cache, which is as large as what is left of the memory
-    scores = _scores_per_token(output, record, start)
-    premature = _per_token(output, record.premature, start)
-    left_out = _per_token(output, record.left_out, start)
-    ends = settings.host_config(model, tokenizer).eos_token_id
-    end_ids = frozenset(ends if isinstance(ends, list) else [ends])
+    scores = scores_per_token(output, record, start)
+    premature = per_token(output, record.premature, start)
+    left_out = per_token(output, record.left_out, start)
+    end_ids = settings.ends(model, tokenizer)
+    of_each = len(output.sequences) // len(rows)
     generations = []
-    for at, row in enumerate(rows):
-        ids = output.sequences[at, start:].tolist()
+    for at, ids in enumerate(output.sequences[:, start:].tolist()):
+        row = rows[at // of_each]
         length, text, finished = _end(tokenizer, ids, end_ids, settings.stop)
         layers = None
         if premature is not None:
             layers = tuple(premature[at, :length].tolist())
-        generations.append(
-            Generation(
-                prompt=row.text,
-                text=text,
-                token_ids=tuple(ids[:length]),
-                scores=tuple(scores[at, :length].tolist()),
-                premature_layers=layers,
-                finish_reason="stop" if finished else "length",
-                raw_text=_text(tokenizer, ids[:length]),
-                prompt_tokens=len(row.ids),
-                left_out=0 if left_out is None else int(left_out[at, :length].sum()),
-            )
+        made = Generation(
+            prompt=row.text,
+            text=text,
+            token_ids=tuple(ids[:length]),
+            scores=tuple(scores[at, :length].tolist()),
+            premature_layers=layers,
+            finish_reason="stop" if finished else "length",
+            raw_text=_text(tokenizer, ids[:length]),
+            prompt_tokens=len(row.ids),
+            left_out=0 if left_out is None else int(left_out[at, :length].sum()),
         )
+        generations.append((row.index, made))
     return generations
 
 
-def _run_host(
-    model: PreTrainedModel,
-    tokenizer: Tokenizer,
-    rows: Sequence[Prompt],
-    inputs: dict[str, Any],
-    settings: GenerationSettings,
-    streamer: CallbackStreamer | None,
-    attachment: Attachment | None,
-) -> tuple[Any, StepRecord]:
+def _run_host(batch: _Batch, inputs: dict[str, Any], attachment: Attachment | None) -> tuple[Any, StepRecord]:
     """The host's own output, and what was recorded of its steps."""
+    model, settings, others = batch.model, batch.settings, batch.others
+    start = inputs["input_ids"].shape[1]
+    config = settings.host_config(model, batch.tokenizer, start)
+    guessed = config.prompt_lookup_num_tokens is not None or others.assistant is not None
     record = StepRecord()
-    assisted = settings.prompt_lookup_num_tokens is not None
-    steps = StepScores(record, attachment, overwritten=assisted)
-    processors: list[LogitsProcessor] = [steps]
-    if settings.repetition_penalty != 1.0:
-        processors.insert(0, RowPenalty(settings.repetition_penalty, inputs["attention_mask"]))
-    draws: AbstractContextManager[None] = nullcontext()
-    if settings.do_sample and settings.num_beams == 1:
-        processors.append(RowSampler(settings, rows, inputs["input_ids"].shape[1]))
-    elif settings.do_sample:
-        draws = generators_seeded(int.from_bytes(seed_of(settings, rows)[:4], "big"))
+    steps = StepScores(record, attachment, overwritten=guessed)
     criteria: list[StoppingCriteria] = [ChosenTokens(record, steps)]
     if settings.stop:
-        criteria.append(StopStrings(tokenizer, settings.stop, inputs["input_ids"].shape[1]))
-    config = settings.host_config(model, tokenizer)
-    watched = watched_host(model, guessed=config.prompt_lookup_num_tokens is not None)
+        criteria.append(StopStrings(batch.tokenizer, settings.stop, start))
+    draws: AbstractContextManager[None] = nullcontext()
+    if settings.do_sample and not settings.draws_rows:
+        draws = generators_seeded(int.from_bytes(seed_of(settings, batch.rows)[:4], "big"))
+    watched = watched_host(model, guessed=guessed)
     host_watched = watched if attachment is None else nullcontext()
-    with _without_defaults(model), draws, host_watched as host_scores:
-        if host_scores is not None:
-            processors.insert(0, host_scores)
+    with _without_defaults(model), draws, host_watched as host_scores, _refused() as begun:
+        first = [begun] if host_scores is None else [begun, host_scores]
         output = cast("Any", model).generate(
             **inputs,
             generation_config=config,
-            logits_processor=processors,
+            logits_processor=[*first, *_processors(batch, inputs["attention_mask"], steps)],
             stopping_criteria=criteria,
-            streamer=streamer,
+            streamer=batch.streamer(),
+            assistant_model=others.assistant,
         )
     return output, record
+
+
+def _processors(batch: _Batch, attention_mask: Tensor, steps: StepScores) -> list[LogitsProcessor]:
+    """What comes after the host's own: the penalty, the caller's, what is recorded, the row's draw."""
+    settings, (_, start) = batch.settings, attention_mask.shape
+    processors: list[LogitsProcessor] = []
+    if settings.repetition_penalty != 1.0:
+        processors.append(RowPenalty(settings.repetition_penalty, attention_mask))
+    processors += [*batch.others.processors, steps]
+    if settings.draws_rows:
+        marking = settings.host.get("watermarking_config")
+        vocabulary = batch.model.config.get_text_config().vocab_size
+        device = attention_mask.device
+        watermark = None if marking is None else marking.construct_processor(vocabulary, device)
+        processors.append(RowSampler(settings, batch.rows, start, device=device, watermark=watermark))
+    return processors
+
+
+@contextmanager
+def _refused() -> Iterator[Begun]:
+    """What the host refuses before it has decoded anything is a matter of the settings."""
+    begun = Begun()
+    try:
+        yield begun
+    except (TypeError, ValueError, AssertionError) as error:
+        if begun.yes:
+            raise
+        raise StrategyError(f"transformers refuses these settings: {in_one_line(error)}") from error
 
 
 @contextmanager
@@ -245,32 +300,3 @@ def _end(
             low, high = (low, middle) if found else (middle + 1, high)
         length = low
     return length, text, ended or stopped
-
-
-def _scores_per_token(output: Any, record: StepRecord, start: int) -> Tensor:
-    """Scores `[B, n]` of the generated tokens."""
-    lengths = range(start, output.sequences.shape[1])
-    source = _source_beams(output, len(lengths))
-    if source is None:
-        return torch.stack([record.scores[n] for n in lengths], 1)
-    tokens = output.sequences[:, start:]
-    return torch.stack(
-        [step[source[:, at], tokens[:, at]] for at, step in enumerate(output.scores[: len(lengths)])], 1
-    )
-
-
-def _per_token(output: Any, recorded: Mapping[int, Tensor], start: int) -> Tensor | None:
-    """What was recorded of each step, as `[B, n]` of the generated tokens; None where nothing was."""
-    if not recorded:
-        return None
-    lengths = range(start, output.sequences.shape[1])
-    source = _source_beams(output, len(lengths))
-    if source is None:
-        return torch.stack([recorded[n] for n in lengths], 1)
-    return torch.stack([recorded[n][source[:, at]] for at, n in enumerate(lengths)], 1)
-
-
-def _source_beams(output: Any, count: int) -> Tensor | None:
-    """Which running beam each token of a finished sequence came from `[B, n]`; None without beams."""
-    beams: Tensor | None = getattr(output, "beam_indices", None)
-    return None if beams is None else beams[:, :count].clamp(min=0)  # -1 past its end

@@ -1,7 +1,7 @@
 """Prompts as tokens, and as the rows of a batch."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from dola.errors import DataError
+from dola.hosts.transformers.prompt_forms import Given
 
 
 @dataclass(frozen=True)
@@ -28,31 +29,53 @@ class Prompt:
 
 
 def read_prompts(
-    tokenizer: Tokenizer, texts: Sequence[str], *, context: int | None, room: int
+    tokenizer: Tokenizer,
+    given: Sequence[Given],
+    *,
+    context: int | None,
+    room: Callable[[int], int],
+    times: int = 1,
 ) -> list[Prompt]:
-    """The prompts' tokens, without padding.
+    """The prompts' tokens, without padding; the text of token ids is what they decode to.
 
     Args:
         context: how many tokens the model can hold; None for no limit.
-        room: how many tokens are to follow.
+        room: of a prompt of so many tokens, how many are to follow.
+        times: how often each prompt is to be continued.
 
     Raises:
         DataError: an empty prompt, or one that leaves no room in the context.
     """
     prompts = []
     copies: Counter[tuple[int, ...]] = Counter()
-    encoded = tokenizer(list(texts))["input_ids"] if texts else []
-    for index, (text, ids) in enumerate(zip(texts, encoded, strict=True)):
+    for index, (text, ids) in enumerate(_tokenised(tokenizer, given)):
         if not ids:
             raise DataError(f"prompt {index + 1} is empty: expected at least one token")
-        if context is not None and len(ids) + room > context:
+        following = room(len(ids))
+        if following < 1:
             raise DataError(
-                f"prompt {index + 1} has {len(ids)} tokens, and up to {room} more are to be generated:"
+                f"prompt {index + 1} has {len(ids)} tokens, and max_length {len(ids) + following} leaves no"
+                " room for one more: raise it, or give max_new_tokens instead"
+            )
+        if context is not None and len(ids) + following > context:
+            raise DataError(
+                f"prompt {index + 1} has {len(ids)} tokens, and up to {following} more are to be generated:"
                 f" the model's context holds {context}"
             )
-        prompts.append(Prompt(index, copies[tuple(ids)], text, tuple(ids)))
-        copies[tuple(ids)] += 1
+        for _ in range(times):
+            prompts.append(Prompt(index, copies[ids], text, ids))
+            copies[ids] += 1
     return prompts
+
+
+def _tokenised(tokenizer: Tokenizer, given: Sequence[Given]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    texts = [each for each in given if isinstance(each, str)]
+    encoded = iter(tokenizer(texts)["input_ids"] if texts else ())
+    for each in given:
+        if isinstance(each, str):
+            yield each, tuple(next(encoded))
+        else:
+            yield str(tokenizer.decode(list(each), clean_up_tokenization_spaces=False)), each
 
 
 def common_prefix(prompts: Sequence[Prompt]) -> tuple[int, ...]:

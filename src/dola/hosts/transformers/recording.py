@@ -5,8 +5,9 @@ that was chosen. Assisted decoding scores several positions of one forward pass 
 again; the last time, which decided the token, is the one that counts.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -22,6 +23,17 @@ class StepRecord:
     scores: dict[int, Tensor] = field(default_factory=dict)
     premature: dict[int, Tensor] = field(default_factory=dict)
     left_out: dict[int, Tensor] = field(default_factory=dict)
+
+
+class Begun(LogitsProcessor):
+    """Changes nothing; knows whether anything was decoded."""
+
+    def __init__(self) -> None:
+        self.yes = False
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:  # noqa: ARG002
+        self.yes = True
+        return scores
 
 
 class StepScores(LogitsProcessor):
@@ -81,3 +93,32 @@ class ChosenTokens(StoppingCriteria):
     def _go_on(input_ids: Tensor) -> torch.BoolTensor:
         never = torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
         return cast("torch.BoolTensor", never)
+
+
+def scores_per_token(output: Any, record: StepRecord, start: int) -> Tensor:
+    """Scores `[B, n]` of the generated tokens."""
+    lengths = range(start, output.sequences.shape[1])
+    source = _source_beams(output, len(lengths))
+    if source is None:
+        return torch.stack([record.scores[n] for n in lengths], 1)
+    tokens = output.sequences[:, start:]
+    return torch.stack(
+        [step[source[:, at], tokens[:, at]] for at, step in enumerate(output.scores[: len(lengths)])], 1
+    )
+
+
+def per_token(output: Any, recorded: Mapping[int, Tensor], start: int) -> Tensor | None:
+    """What was recorded of each step, as `[B, n]` of the generated tokens; None where nothing was."""
+    if not recorded:
+        return None
+    lengths = range(start, output.sequences.shape[1])
+    source = _source_beams(output, len(lengths))
+    if source is None:
+        return torch.stack([recorded[n] for n in lengths], 1)
+    return torch.stack([recorded[n][source[:, at]] for at, n in enumerate(lengths)], 1)
+
+
+def _source_beams(output: Any, count: int) -> Tensor | None:
+    """Which running beam each token of a finished sequence came from `[B, n]`; None without beams."""
+    beams: Tensor | None = getattr(output, "beam_indices", None)
+    return None if beams is None else beams[:, :count].clamp(min=0)  # -1 past its end

@@ -14,6 +14,13 @@ from typing import cast
 import torch
 from torch import Tensor
 from transformers import LogitsProcessor, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers.generation.logits_process import (
+    EpsilonLogitsWarper,
+    EtaLogitsWarper,
+    MinPLogitsWarper,
+    TopHLogitsWarper,
+    TypicalLogitsWarper,
+)
 
 from dola.hosts.transformers.prompts import Prompt
 from dola.hosts.transformers.settings import GenerationSettings
@@ -27,9 +34,19 @@ _MIX = ((30, 0xBF58476D1CE4E5B9 - (1 << 64)), (27, 0x94D049BB133111EB - (1 << 64
 class RowSampler(LogitsProcessor):
     """Makes the largest score of each row a draw from the softmax of its warped scores."""
 
-    def __init__(self, settings: GenerationSettings, rows: Sequence[Prompt], start: int) -> None:
+    def __init__(
+        self,
+        settings: GenerationSettings,
+        rows: Sequence[Prompt],
+        start: int,
+        *,
+        device: torch.device | str = "cpu",
+        watermark: LogitsProcessor | None = None,
+    ) -> None:
         """`start`: the length of the (padded) prompts. The settings have a seed."""
-        self._warpers = warpers(settings)
+        self._warpers = warpers(settings, device)
+        if watermark is not None:
+            self._warpers.append(watermark)
         self._seeds = [seed_of(settings, [row]) for row in rows]
         self._start = start
 
@@ -47,15 +64,27 @@ class RowSampler(LogitsProcessor):
         return cast("torch.FloatTensor", drawn)
 
 
-def warpers(settings: GenerationSettings) -> list[LogitsProcessor]:
-    """What the host would do to the scores that it samples from, in its order."""
+def warpers(settings: GenerationSettings, device: torch.device | str = "cpu") -> list[LogitsProcessor]:
+    """What the host would do to the scores that it samples from, in its order; a watermark comes after."""
+    host = settings.host
     found: list[LogitsProcessor] = []
     if settings.temperature != 1.0:
         found.append(TemperatureLogitsWarper(float(settings.temperature)))
+    if "top_h" in host:
+        found.append(TopHLogitsWarper(host["top_h"]))
     if settings.top_k:
         found.append(TopKLogitsWarper(settings.top_k))
     if settings.top_p < 1.0:
         found.append(TopPLogitsWarper(float(settings.top_p)))
+    if "min_p" in host:
+        found.append(MinPLogitsWarper(host["min_p"]))
+    if host.get("typical_p", 1.0) < 1.0:
+        found.append(TypicalLogitsWarper(host["typical_p"]))
+    # Of 0 and 1 the host takes both for none.
+    if 0.0 < host.get("epsilon_cutoff", 0.0) < 1.0:
+        found.append(EpsilonLogitsWarper(host["epsilon_cutoff"]))
+    if 0.0 < host.get("eta_cutoff", 0.0) < 1.0:
+        found.append(EtaLogitsWarper(host["eta_cutoff"], device=str(device)))
     return found
 
 
