@@ -80,8 +80,6 @@ def test_without_the_packages_the_command_that_installs_them_is_said(
 
 @pytest.fixture
 def likeness() -> Likeness:
-    pytest.importorskip("sacrebleu")
-    pytest.importorskip("rouge_score")
     return likeness_of()
 
 

@@ -532,6 +532,21 @@ def test_a_forward_that_another_has_put_back_is_told() -> None:
     assert_scores(found, model)
 
 
+@torch.no_grad()
+def test_a_head_that_another_has_put_back_is_multiplied_in_float32_again() -> None:
+    model = untied().bfloat16()
+    with dola.attach(model, STRATEGY):
+        expected = model(IDS).logits
+    own = model.lm_head.forward
+    model.lm_head.forward = lambda states: own(states)
+    with dola.attach(model, STRATEGY):
+        through_theirs = model(IDS).logits
+        del model.lm_head.forward
+        found = model(IDS).logits
+    assert torch.equal(found, expected)
+    assert not torch.equal(through_theirs, expected)  # a head that others wrap gives its own type
+
+
 @pytest.fixture
 def mesh() -> Iterator[Any]:
     with tempfile.NamedTemporaryFile() as meeting:

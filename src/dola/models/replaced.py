@@ -1,6 +1,7 @@
 """A method of a live module with another in its place, and how exactly that much is undone."""
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -47,7 +48,7 @@ class Replaced:
             vars(self._module)[self._name] = self._before
 
 
-class OfModel:
+class OfModel(ABC):
     """Something of ours that hangs on modules of a model.
 
     A copy of the model has one of its own. A copy of a module alone, as PEFT makes of a head for
@@ -66,13 +67,13 @@ class OfModel:
         return copied
 
     @property
+    @abstractmethod
     def _of(self) -> nn.Module:
         """The model."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _idle(self, memo: dict[int, Any]) -> dict[str, Any]:
         """What an idle one has of its own."""
-        raise NotImplementedError
 
 
 def clear_idle(model: nn.Module, kind: type[OfModel]) -> None:
